@@ -25,10 +25,10 @@ from ludwig.callbacks import Callback  # noqa: E402
 
 
 class Clock(Callback):
-    """Adds up the seconds of training steps."""
+    """Adds up the seconds of training steps; stops where the accuracy is reached."""
 
-    def __init__(self):
-        self.seconds, self.steps, self.began = 0.0, 0, 0.0
+    def __init__(self, accuracy):
+        self.seconds, self.steps, self.epochs, self.began, self.accuracy = 0.0, 0, 0, 0.0, accuracy
 
     def on_batch_start(self, *_, **__):
         self.began = time.perf_counter()
@@ -36,6 +36,11 @@ class Clock(Callback):
     def on_batch_end(self, *_, **__):
         self.seconds += time.perf_counter() - self.began
         self.steps += 1
+
+    def should_early_stop(self, trainer, progress_tracker, is_coordinator):
+        accuracies = progress_tracker.validation_metrics["label"]["accuracy"]
+        self.epochs = len(accuracies)
+        return self.accuracy is not None and accuracies[-1].value >= self.accuracy
 
 
 def main():
@@ -55,7 +60,7 @@ def main():
         "trainer": {"epochs": task["epochs"], "batch_size": task["batch_size"], "early_stop": -1},
         "backend": {"type": "local"},
     }
-    clock = Clock()
+    clock = Clock(task["accuracy"])
     model = LudwigModel(config, logging_level=logging.ERROR, callbacks=[clock])
     model.train(
         dataset=table, output_directory=str(Path(result_file).parent / "ludwig"), skip_save_processed_input=True
@@ -64,7 +69,8 @@ def main():
     predictions, _ = model.predict(dataset=test)
     accuracy = (predictions["label_predictions"].astype(str).to_numpy() == test["label"].astype(str).to_numpy()).mean()
     rate = clock.steps * task["batch_size"] / clock.seconds
-    Path(result_file).write_text(json.dumps({"accuracy": float(accuracy), "samples_per_second": rate}))
+    result = {"accuracy": float(accuracy), "samples_per_second": rate, "epochs": clock.epochs}
+    Path(result_file).write_text(json.dumps(result))
 
 
 if __name__ == "__main__":

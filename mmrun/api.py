@@ -107,7 +107,8 @@ class Run:
             ConfigError, DataError: as `predict`.
         """
         with _read(self._predictor, rows) as readable:
-            return np.concatenate([block.embeddings for block in self._predictor.predict(readable)])
+            blocks = [block.embeddings for block in self._predictor.predict(readable)]
+            return np.concatenate(blocks) if blocks else np.zeros((0, self._predictor.embedding_dim), np.float32)
 
     def explain(
         self,

@@ -3,7 +3,7 @@
 The types and ranges of the keys are their annotations, which `mmrun.values` checks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args, get_type_hints
@@ -138,6 +138,8 @@ class StageConfig:
     ema_decay: OpenShare | None = None  # per step; the result of the stage is then the moving average of its weights
     monitor: str = "loss"  # selects the best weights on validation rows: loss, primary_metric, or a metric: f1_macro
     patience: PositiveInt | None = None  # evaluations without improvement before the stage ends; None: no early stop
+    # the stage ends at the first evaluation whose monitored value is at least as good: 0.9; None: at no value
+    stopping_threshold: float | None = changes(TRAINING, None, later=True)
     # WiSE-FT: the result has this share of the trained weights, and the rest of those that the stage starts from
     interpolate: OpenShare | None = changes(TRAINING, None, later=True)
     without_model: bool = changes(NOTHING, False)  # a stage that is left out where `model` starts the run
@@ -154,6 +156,7 @@ class StrategyConfig:
 
     stages: dict[str, StageConfig] = field(default_factory=dict)
     adapt: Node = None  # one of models.adapters; None: encoders without adapters
+    adapt_modalities: list[str] | None = changes(TRAINING, None, later=True)  # None: the encoders of all are adapted
     head: Node = changes(TRAINING, None, later=True)  # one of models.heads; None: the fusion decides
     # by kind, for modalities whose encoder is not chosen; the result is in `encoder`
     encoders: dict[str, str] = changes(NOTHING, default_factory=dict)
@@ -309,12 +312,10 @@ def check(config: RunConfig) -> None:
     _check_trainer(config.trainer)
     _check_budget(config.budget)
     _check_labels(config)
-    for modality in config.encoder_lr or {}:
-        if modality not in config.encoder:
-            raise ConfigError(
-                f"encoder_lr.{modality}: the run reads no '{modality}'{nearest(modality, config.encoder)} (it reads "
-                f"{', '.join(config.encoder)})"
-            )
+    _check_modalities("encoder_lr", config.encoder_lr or (), config)
+    _check_modalities("strategy.adapt_modalities", config.strategy.adapt_modalities or (), config)
+    if config.strategy.adapt_modalities is not None and config.strategy.adapt is None:
+        raise ConfigError("strategy.adapt_modalities: the strategy has no adapter; add strategy.adapt=lora, or drop it")
     if config.head.init is not None and config.head.prompt is not None:
         raise ConfigError("head: both init and prompt are set; drop one of them")
     if config.trainer.fsdp:
@@ -377,6 +378,16 @@ def _check_budget(budget: BudgetConfig) -> None:
         raise ConfigError(
             f"budget: both {first} and {' and '.join(others)} are set; add budget.{first}=null to drop one"
         )
+
+
+def _check_modalities(key_path: str, modalities: Iterable[str], config: RunConfig) -> None:
+    """Reject modalities that the run does not read."""
+    for modality in modalities:
+        if modality not in config.encoder:
+            raise ConfigError(
+                f"{key_path}: the run reads no '{modality}'{nearest(modality, config.encoder)} (it reads "
+                f"{', '.join(config.encoder)})"
+            )
 
 
 def _check_labels(config: RunConfig) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 ITEMS = "items"  # name of the mask of a row's items
+Arrays = dict[str, np.ndarray]  # parts of a row by name, as a preprocessor returns them; or of several rows
 IGNORE_INDEX = -100  # target of a row whose class is hidden, ignored by cross-entropy; a hidden number is NaN
 
 

@@ -23,3 +23,14 @@ def format_pip_command(action: str, *arguments: str) -> str:
     if not any(distributions(name="pip")):
         return shlex.join(["uv", "pip", action, "--python", str(python), *arguments])
     return shlex.join([str(python), "-m", "pip", action, *arguments])
+
+
+def format_venv_command(extra: str) -> str:
+    """Return the command that installs mmrun with an extra into an environment of its own, called like the extra.
+
+    Args:
+        extra: whose libraries need other versions than those of the environment from which mmrun runs.
+    """
+    root = Path(__file__).parents[1]
+    source = str(root) if (root / "pyproject.toml").is_file() else "mmrun"
+    return f"python3 -m venv {extra} && {shlex.join([f'{extra}/bin/pip', 'install', f'{source}[{extra}]'])}"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from fnmatch import fnmatchcase
 
-from mmrun.config import Node, RunConfig, StageConfig
+from mmrun.config import Node, RunConfig, StageConfig, StrategyConfig
 
 TRANSFORMER_LR, CNN_LR = 2e-5, 1e-4
 WARMUP = 0.1  # share of a stage
@@ -43,10 +43,11 @@ def apply_recipe(config: RunConfig, overrides: Iterable[str]) -> None:
     keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
     rates = {}
     for modality, node in config.encoder.items():
-        if isinstance(node, Mapping) and (rate := _choose_lr(node)) is not None:
+        rate = _choose_lr(node) if isinstance(node, Mapping) else None
+        if rate is not None and not is_adapted(config.strategy, modality):
             rates[modality] = rate
     optimizer = config.optimizer.get("_target_") if isinstance(config.optimizer, Mapping) else None
-    if not rates or config.strategy.adapt is not None or optimizer not in OPTIMIZERS:
+    if not rates or optimizer not in OPTIMIZERS:
         return
     if "encoder_lr" not in keys:
         config.encoder_lr = {**rates, **(config.encoder_lr or {})}
@@ -55,6 +56,29 @@ def apply_recipe(config: RunConfig, overrides: Iterable[str]) -> None:
     if not any(key.endswith(".warmup") for key in keys):
         for stage in config.strategy.stages.values():
             stage.warmup = WARMUP if stage.warmup == USUAL_WARMUP else stage.warmup
+
+
+def is_adapted(strategy: StrategyConfig, modality: str) -> bool:
+    """Return whether an encoder gets an adapter.
+
+    Args:
+        strategy: of the run.
+        modality: that the encoder reads.
+    """
+    adapted = strategy.adapt_modalities
+    return strategy.adapt is not None and (adapted is None or modality in adapted)
+
+
+def starts_at_random(config: RunConfig, modality: str) -> bool:
+    """Return whether an encoder starts from random weights.
+
+    Args:
+        config: of a run.
+        modality: that the encoder reads.
+    """
+    node = config.encoder[modality]
+    assert node is not None
+    return config.init is None and node.get("init") is None and _choose_lr(node) is None
 
 
 def has_pretrained_fusion(config: RunConfig) -> bool:

@@ -79,10 +79,11 @@ def test_metrics_of_another_file(run, tmp_path):
         ("gone.csv", "gone.csv: no such file; pass one with the columns that the run was trained on"),
         (3, "rows: int; pass the path of a file, a list of dicts, or a data frame"),
         ([1], "rows: list; pass the path of a file, a list of dicts, or a data frame"),
+        ([{"note": 3}], "row 0: note: is of type int; pass a string"),
     ],
 )  # fmt: skip
 def test_what_is_no_row_is_refused(run, given, message):
-    with pytest.raises(ConfigError) as raised:
+    with pytest.raises((ConfigError, DataError)) as raised:
         run.predict(given)
     assert str(raised.value) == message
 

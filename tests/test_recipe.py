@@ -62,10 +62,22 @@ def test_what_the_user_types_counts(clip):
     assert (config.encoder_lr, config.strategy.stages["train"].warmup) == (None, 0.05)
     assert compose.load([*clip, "encoder_lr.text=1e-3"]).encoder_lr == {"image": 2e-5, "text": 1e-3}
     assert compose.load([*DIGITS, "encoder_lr.text=1e-3"]).encoder_lr == {"text": 1e-3}
-    with pytest.raises(
-        ConfigError, match=r"^encoder_lr\.txt: the run reads no 'txt'; did you mean 'text'\? \(it reads"
-    ):
+    with pytest.raises(ConfigError, match=r"^encoder_lr: the run reads no 'txt'; did you mean 'text'\? \(it reads"):
         compose.load([*DIGITS, "encoder_lr.txt=1e-3"])
+
+
+def test_encoders_without_an_adapter_learn_at_the_rate_of_pretrained_ones(clip):
+    adapted = [*clip, "strategy=lora"]
+    assert compose.load(adapted).encoder_lr is None
+    assert compose.load([*adapted, "strategy.adapt_modalities=[image]"]).encoder_lr == {"text": 2e-5}
+    with pytest.raises(
+        ConfigError, match=r"^strategy\.adapt_modalities: the run reads no 'imge'; did you mean 'image'\?"
+    ):
+        compose.load([*adapted, "strategy.adapt_modalities=[imge]"])
+    with pytest.raises(
+        ConfigError, match=r"^strategy\.adapt_modalities: the strategy has no adapter; add strategy.adapt"
+    ):
+        compose.load([*clip, "strategy.adapt_modalities=[image]"])
 
 
 def test_the_rates_reach_the_optimizer(clip):

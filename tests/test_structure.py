@@ -10,7 +10,7 @@ PACKAGE = ROOT / "mmrun"
 
 # Each part may import those of the lines before it. Imports inside functions count too.
 FLOORS = [
-    ["errors", "seeding", "installation", "version", "data_types", "kinds"],
+    ["errors", "seeding", "installation", "version", "data_types", "kinds", "known_metrics"],
     ["values"],
     ["types", "head", "config", "digests", "plugins", "quoting", "hub"],
     ["processes", "towers", "recipe", "renamed"],

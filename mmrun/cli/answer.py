@@ -3,8 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from mmrun.cli.output import echo
+from mmrun.cli.output import echo, is_quiet
 from mmrun.cli.table import print_command, print_table, print_text
 from mmrun.results.table import Table
 
@@ -36,12 +37,14 @@ class Answer:
         document: for programs: JSON values, with everything in it.
         records: for spreadsheets: raw values by column. A record may lack columns that others have.
         columns: that come first, and stand in the header even without records.
+        written: the file or folder that the verb wrote: all that people see with `--quiet`.
     """
 
     parts: Sequence[Part]
     document: object
     records: Sequence[Record]
     columns: Sequence[str] = ()
+    written: Path | None = None
 
 
 def print_answer(answer: Answer, format: str) -> None:
@@ -52,13 +55,26 @@ def print_answer(answer: Answer, format: str) -> None:
         format: table | json | csv | md.
     """
     if format == "json":
-        echo(json.dumps(answer.document, indent=1))
+        print_json(answer.document)
     elif format == "csv":
         _print_csv(answer)
     elif format == "md":
         _print_markdown(answer.parts)
+    elif is_quiet() and answer.written is not None:
+        echo(answer.written)
     else:
         print_parts(answer.parts)
+
+
+def print_json(document: object) -> None:
+    """Print JSON values to stdout; numbers that are not finite, which JSON does not have, become null.
+
+    Args:
+        document: see `to_json_value`.
+    """
+    from mmrun.results.files import to_json_value
+
+    echo(json.dumps(to_json_value(document), indent=1, allow_nan=False))
 
 
 def print_parts(parts: Sequence[Part]) -> None:
@@ -91,7 +107,7 @@ def _print_csv(answer: Answer) -> None:
 
 def _to_cell(value: object) -> object:
     """Return a value as a cell of CSV: a list as one types it."""
-    from mmrun.results.selection import format_value
+    from mmrun.results.run_values import format_value
 
     return format_value(value) if isinstance(value, list | tuple | Mapping) else value
 

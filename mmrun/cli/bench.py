@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrun.cli.answer import Answer, print_answer
-from mmrun.cli.arguments import add_overrides, add_table_format
-from mmrun.cli.table import Table, format_count, format_size
+from mmrun.cli.arguments import add_overrides, add_table_format, parse_number
+from mmrun.results.formatting import format_count, format_milliseconds, format_size
+from mmrun.results.table import Table
+from mmrun.values import Range
 
 if TYPE_CHECKING:
     from mmrun.run.bench import Timing
@@ -22,22 +24,19 @@ DETAILS = tuple(HEADER.index(name) for name in ("rows", "FLOP/s", "of the peak",
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_overrides(parser)
-    parser.add_argument("--seconds", type=float, default=2.0, help="duration of each measurement (default: 2)")
+    parser.add_argument(
+        "--seconds",
+        type=parse_number(float, Range(above=0, at_most=3600)),
+        default=2.0,
+        help="duration of each measurement (default: 2)",
+    )
     add_table_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the timings.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Print the timings."""
     import torch
 
     from mmrun import compose
@@ -67,9 +66,9 @@ def _format_timing(timing: "Timing") -> list[str]:
     return [
         timing.what,
         str(timing.rows),
-        f"{1000 * timing.p50:.3g} ms",
-        f"{1000 * timing.p99:.3g} ms",
-        f"{1000 * timing.seconds_per_row:.3g} ms",
+        format_milliseconds(timing.p50),
+        format_milliseconds(timing.p99),
+        format_milliseconds(timing.seconds_per_row),
         f"{timing.samples_per_second:,.0f}",
         "" if timing.flops_per_second is None else format_count(timing.flops_per_second),
         "" if timing.mfu is None else f"{timing.mfu:.0%}",

@@ -12,9 +12,10 @@ from pathlib import Path
 from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_table_format
 from mmrun.cli.output import echo
-from mmrun.cli.table import Table, format_duration, format_size
 from mmrun.data.file_digests import MEMORY, count_files
 from mmrun.errors import ConfigError, DamagedError
+from mmrun.results.formatting import format_duration, format_size
+from mmrun.results.table import Table
 
 HELP = "List, verify or clear what runs share: decoded columns, reused stages, features, digests of files."
 
@@ -53,11 +54,7 @@ class Entry:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     parser.add_argument("action", choices=["ls", "verify", "clear"])
     parser.add_argument("--older", metavar="AGE", help="clear only entries older than this: 12h, 30d, 8w")
     parser.add_argument("--cache", metavar="DIR", help="the cache folder (default: that of the config)")
@@ -126,9 +123,6 @@ def parse_age(text: str) -> float:
 def list_entries(cache: Path) -> list[Entry]:
     """List what is in the cache.
 
-    Args:
-        cache: its folder.
-
     Returns:
         The entries, newest first.
     """
@@ -182,10 +176,6 @@ def _describe_stage(path: Path) -> str:
 def verify(cache: Path, entries: Sequence[Entry]) -> int:
     """Check every byte of every entry against its digest, and print an error for each that is damaged.
 
-    Args:
-        cache: its folder.
-        entries: to check.
-
     Returns:
         The number of damaged entries.
     """
@@ -217,12 +207,7 @@ def _verify_entry(kind: str, path: Path) -> None:
 
 
 def clear(cache: Path, entries: Sequence[Entry]) -> None:
-    """Remove entries. A run that is reading one can still read the files that it has opened.
-
-    Args:
-        cache: its folder.
-        entries: to remove.
-    """
+    """Remove entries. A run that is reading one can still read the files that it has opened."""
     for entry in entries:
         path = entry.path(cache)
         if path.is_dir():

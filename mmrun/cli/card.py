@@ -6,6 +6,7 @@ from pathlib import Path
 from mmrun.cli.arguments import add_run
 from mmrun.cli.output import echo
 from mmrun.cli.table import inform
+from mmrun.results.index import resolve
 
 HELP = (
     "Write the model card of a finished run: what it is, its data, cost and metrics with intervals, its limits, and "
@@ -14,22 +15,14 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write (default: stdout)")
     add_card(parser)
 
 
 def add_card(parser: argparse.ArgumentParser) -> None:
-    """Declare what a card says besides what the run folder holds.
-
-    Args:
-        parser: of a verb.
-    """
+    """Declare what a card says besides what the run folder holds."""
     parser.add_argument("--license", metavar="ID", help="of the model, as the hub names it: mit, apache-2.0 ...")
     parser.add_argument(
         "--evidence",
@@ -42,13 +35,7 @@ def add_card(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the card.
-
-    Returns:
-        The exit code, 0.
-    """
-    from mmrun.results.index import resolve
-
+    """Write the card."""
     folder = resolve(args.run)
 
     from mmrun.deploy.card import read_source, write_card

@@ -1,16 +1,15 @@
 """mmrun compare: groups of runs side by side, with statistics and cost."""
 
 import argparse
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mmrun.cli.answer import print_parts
+from mmrun.cli.answer import print_json, print_parts
 from mmrun.cli.arguments import add_folders, add_where, split_keys
 from mmrun.cli.output import echo
 from mmrun.cli.table import print_note
 from mmrun.errors import ConfigError
-from mmrun.results.index import OUTPUTS
+from mmrun.results.index import OUTPUTS, resolve
 
 if TYPE_CHECKING:
     from mmrun.results.compare import Question
@@ -22,11 +21,7 @@ HELP = "Compare groups of finished runs: mean, 95 % interval, difference to a ba
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_question(parser, "test/accuracy")
     _add_modes(parser)
     _add_groups(parser)
@@ -142,11 +137,7 @@ def _add_cost(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the comparison; its caveats go to stderr.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Print the comparison; its caveats go to stderr."""
     from mmrun.results import comparison_tables  # here: SciPy takes half a second, which `-h` does not need
 
     result = _compare_two_runs(args) if args.examples else _compare_groups(args)
@@ -182,6 +173,7 @@ def parse_question(args: argparse.Namespace) -> "Question":
 
 def _compare_groups(args: argparse.Namespace) -> "Result":
     from mmrun.results import selection
+    from mmrun.results.comparability import describe_seeded_splits
     from mmrun.results.environment import find_differing_environments
 
     if args.groups is not None:
@@ -190,7 +182,7 @@ def _compare_groups(args: argparse.Namespace) -> "Result":
     runs, notices = selection.read_finished(args.folders)
     runs, by, separation = selection.separate_compressed(selection.filter_runs(runs, args.where), question.by)
     question = replace(question, by=by)
-    notices += [*separation, *find_differing_environments(runs)]
+    notices += [*separation, *find_differing_environments(runs), *describe_seeded_splits(runs)]
     if args.curve_over is not None:
         from mmrun.results.curves import compare_across
 
@@ -206,7 +198,6 @@ def _compare_groups(args: argparse.Namespace) -> "Result":
 
 def _compare_two_runs(args: argparse.Namespace) -> "Result":
     from mmrun.results.examples import examine
-    from mmrun.results.index import resolve
 
     if len(args.folders) != 2:
         raise ConfigError(
@@ -234,7 +225,7 @@ def _print_result(result: "Result", format: str) -> None:
 
     notices = comparison_tables.collect_notices(result)
     if format == "json":
-        echo(json.dumps(records.to_json(result), indent=1))
+        print_json(records.to_json(result))
     elif format == "csv":
         echo(formats.to_csv(records.to_records(result)), end="")
     elif format == "md":

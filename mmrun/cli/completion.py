@@ -19,24 +19,6 @@ EPILOG = """\
   eval "$(mmrun completion bash)"    in ~/.bashrc
   eval "$(mmrun completion zsh)"     in ~/.zshrc"""
 
-TAKES_RUNS = (
-    "show",
-    "resume",
-    "note",
-    "open",
-    "rm",
-    "diff",
-    "verify",
-    "eval",
-    "ensemble",
-    "predict",
-    "explain",
-    "export",
-    "pack",
-    "push",
-    "card",
-)
-
 BASH = """\
 _mmrun() {
     local IFS=$'\\n' line=${COMP_LINE:0:COMP_POINT} word start
@@ -69,11 +51,7 @@ compdef _mmrun mmrun
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
     parser.add_argument("shell", nargs="?", choices=["bash", "zsh"], default="bash", help="default: bash")
@@ -81,11 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the script, or the completions that the script asks for.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Print the script, or the completions that the script asks for."""
     if args.words is not None:
         echo("\n".join(complete(args.words)))
     else:
@@ -132,12 +106,10 @@ def _list_candidates(previous: Sequence[str], last: str) -> Iterable[str]:
         return _complete_option(last)
     if verb == "data prepare":
         return _list_benchmarks() if len(previous) == 1 else []
-    if verb in TAKES_RUNS:
-        return _list_runs()
     candidates: list[str] = []
     for action in actions:
         if not action.option_strings:
-            candidates += action.choices or ()
+            candidates += _list_runs() if action.metavar == "RUN" else action.choices or ()
     return candidates
 
 

@@ -1,18 +1,21 @@
 """mmrun compress: a smaller and faster run from a finished one."""
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mmrun.cli.answer import Answer, print_answer
-from mmrun.cli.arguments import add_run, add_table_format
+from mmrun.cli.arguments import add_run, add_table_format, parse_number
 from mmrun.cli.quantization import DEFAULT_MAX_DROP, add_quantization, build_quantization
-from mmrun.cli.table import Table, format_number, inform
+from mmrun.cli.table import inform
 from mmrun.errors import ConfigError, nearest
+from mmrun.results.formatting import format_number
+from mmrun.results.index import resolve
+from mmrun.results.table import Table
+from mmrun.values import Range
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mmrun.cli.terminal import Terminal
     from mmrun.deploy.compress.pipeline import Plan
     from mmrun.deploy.compress.search import Candidate, Wish
@@ -23,28 +26,17 @@ HELP = (
     "Write a smaller and faster run beside a finished one. Steps are taken in the order in which they are given; "
     "a SHARE is what is removed, above 0 and below 1."
 )
+SHARE = Range(above=0, below=1)
 TARGETS = ("latency", "file", "parameters")
 
 
-class Method(NamedTuple):
-    """An option that adds a step.
-
-    Attributes:
-        flag: of the option.
-        help: what it does.
-    """
-
-    flag: str
-    help: str
-
-
-METHODS = {
-    "prune": Method("--prune", "set the smallest weights of all layers to zero"),
-    "prune_per_layer": Method("--prune-per-layer", "set the smallest weights of each layer to zero"),
-    "prune_filters": Method("--prune-filters", "remove filters and hidden units (extra compress)"),
-    "prune_heads": Method("--prune-heads", "remove attention heads"),
-    "drop_layers": Method("--drop-layers", "remove residual and transformer blocks"),
-    "low_rank": Method("--low-rank", "replace layers by products of two, which have so many fewer weights"),
+METHODS = {  # by flag
+    "--prune": "set the smallest weights of all layers to zero",
+    "--prune-per-layer": "set the smallest weights of each layer to zero",
+    "--prune-filters": "remove filters and hidden units (extra compress)",
+    "--prune-heads": "remove attention heads",
+    "--drop-layers": "remove residual and transformer blocks",
+    "--low-rank": "replace layers by products of two, which have so many fewer weights",
 }
 
 
@@ -70,49 +62,9 @@ class AddStep(argparse.Action):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
-    parser.set_defaults(steps=[])
-    steps = parser.add_argument_group("steps")
-    for name, method in METHODS.items():
-        steps.add_argument(
-            method.flag,
-            action=AddStep,
-            const=name,
-            type=_parse_share,
-            default=argparse.SUPPRESS,
-            dest=f"step_{name}",
-            metavar="SHARE",
-            help=method.help,
-        )
-    steps.add_argument(
-        "--cluster",
-        action=AddStep,
-        const="cluster",
-        type=_parse_clusters,
-        default=argparse.SUPPRESS,
-        dest="step_cluster",
-        metavar="K",
-        help="let the weights of each layer share K values, 2 to 256: the file holds a code for each",
-    )
-    steps.add_argument(
-        "--importance",
-        choices=["l1", "taylor"],
-        default="l1",
-        help="what filters and heads are chosen by: the size of their weights, or their effect on the loss of training "
-        "rows (default: l1)",
-    )
-    steps.add_argument(
-        "--finetune-epochs",
-        type=_parse_epochs,
-        default=0.0,
-        metavar="N",
-        help="then train for N epochs as the last stage of the run did (default: 0)",
-    )
+    _add_steps(parser)
     add_quantization(parser.add_argument_group("8 bits, after all steps"))
     student = parser.add_argument_group("student, in place of steps")
     student.add_argument(
@@ -121,10 +73,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OVERRIDE",
         help="train a smaller model that learns from the predictions of RUN: encoder.text=gru budget.epochs=5",
     )
-    _add_search(parser)
+    search = parser.add_argument_group("search, in place of steps")
+    search.add_argument(
+        "--target",
+        metavar="NAME=RATIO",
+        nargs="+",
+        help="find the steps that reach this ratio to the original: latency=0.5, file=0.3, parameters=0.5",
+    )
     parser.add_argument(
         "--max-drop",
-        type=_parse_drop,
+        type=parse_number(float, Range(at_least=0)),
         metavar="X",
         help="by how much 8 bits or a search may worsen the primary metric on validation rows (default: "
         f"{DEFAULT_MAX_DROP:g})",
@@ -139,42 +97,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_table_format(parser)
 
 
-def _add_search(parser: argparse.ArgumentParser) -> None:
-    search = parser.add_argument_group("search, in place of steps")
-    search.add_argument(
-        "--target",
-        metavar="NAME=RATIO",
-        nargs="+",
-        help="find the steps that reach this ratio to the original: latency=0.5, file=0.3, parameters=0.5",
+def _add_steps(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(steps=[])
+    steps = parser.add_argument_group("steps")
+
+    def add_step(flag: str, metavar: str, kind: Callable[[str], float], description: str) -> None:
+        name = flag.removeprefix("--").replace("-", "_")
+        steps.add_argument(
+            flag,
+            action=AddStep,
+            const=name,
+            type=kind,
+            default=argparse.SUPPRESS,
+            dest=f"step_{name}",
+            metavar=metavar,
+            help=description,
+        )
+
+    for flag, description in METHODS.items():
+        add_step(flag, "SHARE", parse_number(float, SHARE), description)
+    clusters = "let the weights of each layer share K values, 2 to 256: the file holds a code for each"
+    add_step("--cluster", "K", parse_number(int, Range(at_least=2, at_most=256)), clusters)
+    steps.add_argument(
+        "--importance",
+        choices=["l1", "taylor"],
+        default="l1",
+        help="what filters and heads are chosen by: the size of their weights, or their effect on the loss of training "
+        "rows (default: l1)",
     )
-
-
-def _parse_share(text: str) -> float:
-    number = float(text)  # argparse reports a ValueError
-    if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be above 0 and below 1")
-    return number
-
-
-def _parse_clusters(text: str) -> int:
-    number = int(text)
-    if not 2 <= number <= 256:
-        raise argparse.ArgumentTypeError(f"{text}: must be from 2 to 256")
-    return number
-
-
-def _parse_epochs(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text}: must be a number of epochs from 0 on")
-    return number
-
-
-def _parse_drop(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 0")
-    return number
+    steps.add_argument(
+        "--finetune-epochs",
+        type=parse_number(float, Range(at_least=0, at_most=100_000)),
+        default=0.0,
+        metavar="N",
+        help="then train for N epochs as the last stage of the run did (default: 0)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -187,8 +144,6 @@ def run(args: argparse.Namespace) -> int:
     _check_arguments(args)
     max_drop = DEFAULT_MAX_DROP if args.max_drop is None else args.max_drop
     targets = {} if args.target is None else parse_targets(args.target)
-
-    from mmrun.results.index import resolve
 
     folder = resolve(args.run)
     if not folder.finished:
@@ -230,7 +185,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
     }
     chosen = [way for way, is_chosen in ways.items() if is_chosen]
     if len(chosen) != 1:
-        flags = ", ".join(method.flag for method in METHODS.values())
+        flags = ", ".join(METHODS)
         raise ConfigError(
             f"name either steps ({flags}, --cluster, --quantize), --student OVERRIDE, or --target latency=0.5, which "
             "also tries 8 bits"
@@ -241,7 +196,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
         raise ConfigError("--finetune-epochs: nothing is trained before --quantize alone; add a step, or drop this")
 
 
-def parse_targets(texts: "Sequence[str]") -> dict[str, float]:
+def parse_targets(texts: Sequence[str]) -> dict[str, float]:
     """Parse what the compressed run must reach.
 
     Args:
@@ -259,8 +214,8 @@ def parse_targets(texts: "Sequence[str]") -> dict[str, float]:
         if name not in TARGETS:
             raise ConfigError(f"--target: no target '{name}'{nearest(name, TARGETS)} (there are {', '.join(TARGETS)})")
         try:
-            targets[name] = _parse_share(value)
-        except (ValueError, argparse.ArgumentTypeError):
+            targets[name] = parse_number(float, SHARE)(value)
+        except argparse.ArgumentTypeError:
             raise ConfigError(f"--target {text}: write {name}=RATIO, a number above 0 and below 1") from None
     return targets
 
@@ -319,6 +274,6 @@ def _print_result(original: "RunFolder", compressed: "RunFolder", format: str) -
         {"run": original.name, "metric": metric, "value": value, **inference["original"]},
         {"run": compressed.name, "metric": metric, "value": values.get(compressed.name), **inference["compressed"]},
     ]
-    print_answer(Answer(parts, document, records), format)
+    print_answer(Answer(parts, document, records, written=compressed.path), format)
     if format == "table":
         inform(f"{compressed.path}\ncompare them: mmrun compare {original.path} {compressed.path} --by compress")

@@ -12,8 +12,7 @@ from mmrun.cli.arguments import add_table_format
 from mmrun.cli.data_set import Node, open_table, read_group_cells
 from mmrun.cli.dataset_arguments import add_file, compose_node
 from mmrun.cli.survey import describe_survey, survey_file, train_command
-from mmrun.cli.table import Table
-from mmrun.results.table import Style
+from mmrun.results.table import Style, Table
 
 if TYPE_CHECKING:
     from mmrun.data.checks.audit import Audit
@@ -46,11 +45,7 @@ COLUMNS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_file(parser)
     parser.add_argument(
         "--all", action="store_true", help=f"decode every file, not only {AUDITED_FILES} of each modality"

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrun.cli.answer import Answer, Command, Part, print_answer
-from mmrun.cli.arguments import add_table_format
+from mmrun.cli.arguments import add_table_format, check_folder
 from mmrun.cli.data_set import open_table, read_rows
 from mmrun.cli.dataset_arguments import add_file, compose_node
 from mmrun.cli.survey import train_command
-from mmrun.cli.table import Table
 from mmrun.errors import ConfigError, DataError, nearest
+from mmrun.results.table import Table
 
 if TYPE_CHECKING:
     from mmrun.data.checks.clean import DroppedRow
@@ -26,11 +26,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     from mmrun.data.checks.finding import DROPPED_BY_DEFAULT, DROPPED_ON_REQUEST
 
     add_file(parser)
@@ -56,9 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the copy and the list, and print what was left out.
-
-    Returns:
-        The exit code, 0.
 
     Raises:
         ConfigError: an argument does not fit, or an output exists.
@@ -120,8 +113,7 @@ def _check_outputs(output: Path, list_file: Path) -> None:
 
     if output.suffix.lower() not in WRITABLE:
         raise ConfigError(f"-o {output}: '{output.suffix}' is not written; name a {', '.join(WRITABLE)} file")
-    if not output.absolute().parent.is_dir():
-        raise ConfigError(f"-o {output}: there is no folder {output.parent}")
+    check_folder(output)
     for file in (output, list_file):
         if os.path.lexists(file):
             raise ConfigError(f"-o {output}: {file} exists, and is not overwritten; remove it, or name another file")
@@ -156,4 +148,4 @@ def _build_answer(
     ]
     records = [row._asdict() for row in dropped]
     document = {"output": str(output), **counts, "dropped": records, "train": command}
-    return Answer(parts, document, records, ("place", "kind", "reason"))
+    return Answer(parts, document, records, ("place", "kind", "reason"), output)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from mmrun.cli.answer import Answer, Command, Part, print_answer
 from mmrun.cli.arguments import add_table_format
-from mmrun.cli.table import Table, pluralize
 from mmrun.errors import ConfigError
+from mmrun.results.formatting import pluralize
+from mmrun.results.table import Table
 
 if TYPE_CHECKING:
     from mmrun.data.benchmarks.benchmark import Benchmark
@@ -22,11 +23,7 @@ MAX_MISSING_PRINTED = 20  # files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="a benchmark; without it, all are listed")
     parser.add_argument("--source", type=Path, metavar="DIR", help="the folder into which it was unpacked")
     parser.add_argument(
@@ -40,11 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List the benchmarks, describe one, or write its manifest.
-
-    Returns:
-        The exit code, 0.
-    """
+    """List the benchmarks, describe one, or write its manifest."""
     from mmrun.data.benchmarks.catalog import BENCHMARKS, find_benchmark
 
     if args.name is None:
@@ -163,7 +156,8 @@ def _describe_manifest(benchmark: "Benchmark", prepared: "Prepared", output: Pat
         "check": check,
         "train": train_command,
     }
-    return Answer(parts, document, [{"path": str(output), **{f"rows_{key}": n for key, n in prepared.rows.items()}}])
+    record = {"path": str(output), **{f"rows_{split}": count for split, count in prepared.rows.items()}}
+    return Answer(parts, document, [record], written=output)
 
 
 def _describe_gaps(benchmark: "Benchmark", prepared: "Prepared") -> list[str]:

@@ -3,10 +3,11 @@
 import argparse
 from pathlib import Path
 
-from mmrun.cli.arguments import add_overrides
+from mmrun.cli.arguments import add_overrides, check_folder, parse_number
 from mmrun.cli.output import echo
 from mmrun.cli.table import print_note
 from mmrun.errors import ConfigError, nearest
+from mmrun.values import Range
 
 FORMATS = (".png", ".svg", ".pdf")
 MAX_ROWS = 50
@@ -18,11 +19,7 @@ HELP = "Draw training rows as encoders read them, and as augmentation changes th
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_overrides(parser)
     parser.add_argument(
         "-o",
@@ -33,15 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a .png, .svg or .pdf file (default: {DEFAULT_OUTPUT})",
     )
     parser.add_argument(
-        "--rows", type=int, default=DEFAULT_ROWS, metavar="N", help=f"rows to show (default: {DEFAULT_ROWS})"
+        "--rows",
+        type=parse_number(int, Range(at_least=1, at_most=MAX_ROWS)),
+        default=DEFAULT_ROWS,
+        metavar="N",
+        help=f"rows to show (default: {DEFAULT_ROWS})",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Draw the rows before and after augmentation into a file, and print its path.
-
-    Returns:
-        The exit code, 0.
 
     Raises:
         ConfigError: the file's format or the number of rows does not fit, or an override is wrong.
@@ -51,10 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if output.suffix.lower() not in FORMATS:
         formats = f"{nearest(output.suffix, FORMATS)} (there are {', '.join(FORMATS)})"
         raise ConfigError(f"-o {output}: '{output.suffix}' is no format of a picture{formats}")
-    if not output.absolute().parent.is_dir():
-        raise ConfigError(f"-o {output}: there is no folder {output.parent}")
-    if not 1 <= num_rows <= MAX_ROWS:
-        raise ConfigError(f"--rows: {num_rows} is not a whole number from 1 to {MAX_ROWS}")
+    check_folder(output)
 
     from mmrun import compose
     from mmrun.run import checks

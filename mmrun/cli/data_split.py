@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrun.cli.answer import Answer, Command, Part, Record, print_answer
-from mmrun.cli.arguments import add_table_format
+from mmrun.cli.arguments import add_table_format, check_folder, parse_number
 from mmrun.cli.dataset_arguments import add_file, compose_node, find_override
-from mmrun.cli.table import Table
 from mmrun.errors import ConfigError, DataError
+from mmrun.results.table import Table
+from mmrun.values import Range
 
 if TYPE_CHECKING:
     from mmrun.data.split_file import Division, Request
@@ -24,11 +25,7 @@ MAX_CLASSES_PRINTED = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_file(parser)
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT", help="file to write, of the same format as FILE"
@@ -43,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE[,SHARE]",
         help="also write a column `labelled`: the smallest share with which dataset.labelled shows the target",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    parser.add_argument("--seed", type=parse_number(int, Range(at_least=0)), default=0, help="of the draw (default: 0)")
     parser.add_argument(
         "--column", metavar="NAME", help="name of the new column (default: split, or fold with --folds)"
     )
@@ -52,9 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file, and print the rows, groups and classes of each part.
-
-    Returns:
-        The exit code, 0.
 
     Raises:
         ConfigError: an argument does not fit the others or the file, or the output exists.
@@ -92,8 +86,6 @@ def _build_request(args: argparse.Namespace) -> "Request":
     group = find_override(args.overrides, "group")
     if args.group is not None and group not in (None, args.group):
         raise ConfigError(f"--group: {args.group}, but the overrides say group={group}; drop one of them")
-    if args.seed < 0:
-        raise ConfigError(f"--seed: {args.seed} is below 0")
     request = Request(
         val=DEFAULT_SHARE if args.val is None else args.val,
         test=DEFAULT_SHARE if args.test is None else args.test,
@@ -124,8 +116,7 @@ def _check_output(output: Path, source: Path) -> None:
         raise ConfigError(f"{source.name}: no {source.suffix} file is written; save it as CSV first")
     if output.suffix.lower() != source.suffix.lower():
         raise ConfigError(f"-o {output}: the format stays that of {source.name}; name a {source.suffix} file")
-    if not output.absolute().parent.is_dir():
-        raise ConfigError(f"-o {output}: there is no folder {output.parent}")
+    check_folder(output)
     if os.path.lexists(output):
         raise ConfigError(f"-o {output}: exists, and is not overwritten; remove it, or name another file")
 
@@ -170,13 +161,13 @@ def _build_answer(division: "Division", args: argparse.Namespace, request: "Requ
         "notes": division.notes,
         "train": command,
     }
-    return Answer(parts, document, records)
+    return Answer(parts, document, records, written=args.output)
 
 
 def _describe_part(division: "Division", name: str) -> Record:
     import numpy as np
 
-    from mmrun.data.split_file import count_labels
+    from mmrun.data.split import count_labels
 
     rows = division.parts == name
     record: dict[str, object] = {"part": name, "rows": int(rows.sum()), "share": float(rows.mean())}
@@ -208,7 +199,7 @@ def _tabulate_parts(records: list[Record], args: argparse.Namespace) -> Table:
 
 def _tabulate_targets(division: "Division") -> Iterator[Part]:
     from mmrun.data.names import shorten
-    from mmrun.data.split_file import count_labels
+    from mmrun.data.split import count_labels
 
     for name, target in division.targets.items():
         if target.task == "regression":

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrun.cli.answer import Answer, Part, print_answer
-from mmrun.cli.arguments import add_table_format
+from mmrun.cli.arguments import add_table_format, check_folder
+from mmrun.cli.data_set import open_table
 from mmrun.cli.dataset_arguments import add_file, compose_node
 from mmrun.cli.table import inform
 from mmrun.errors import ConfigError, DataError
-from mmrun.results.selection import flatten
+from mmrun.results.run_values import flatten
 
 if TYPE_CHECKING:
     from mmrun.data.checks.statistics import Statistics
@@ -23,11 +24,7 @@ PAGE_SUFFIXES = (".html", ".htm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_file(parser)
     parser.add_argument(
         "-o", "--output", type=Path, metavar="PAGE", help="write a page with plots and samples: an .html file"
@@ -37,9 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the statistics, or write the page.
-
-    Returns:
-        The exit code, 0.
 
     Raises:
         ConfigError: an argument does not fit the file.
@@ -64,18 +58,12 @@ def run(args: argparse.Namespace) -> int:
 def _check_output(output: Path) -> None:
     if output.suffix.lower() not in PAGE_SUFFIXES:
         raise ConfigError(f"-o {output}: a page is written; name an .html file")
-    if not output.absolute().parent.is_dir():
-        raise ConfigError(f"-o {output}: there is no folder {output.parent}")
+    check_folder(output)
 
 
 def _open_table(args: argparse.Namespace) -> "DataTable":
     """Open the data set without the rows that cannot be used."""
-    from mmrun.config import LABELS
-    from mmrun.data.file_digests import NoDigests
-    from mmrun.instantiate import instantiate
-
-    node = {**compose_node(args.file, args.overrides), "on_error": "skip"}
-    table: DataTable = instantiate(node, "dataset", {"digests": NoDigests()}, drop=LABELS)
+    table = open_table(compose_node(args.file, args.overrides))
     if not table.columns:
         raise DataError(f"{args.file}: no column is left to show")
     if table.skipped:

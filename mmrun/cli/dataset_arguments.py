@@ -8,11 +8,7 @@ from mmrun.errors import ConfigError
 
 
 def add_file(parser: argparse.ArgumentParser) -> None:
-    """Declare FILE and the overrides of `dataset`. Flags may stand between overrides.
-
-    Args:
-        parser: of a verb.
-    """
+    """Declare FILE and the overrides of `dataset`. Flags may stand between overrides."""
     parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
     parser.add_argument("file", metavar="FILE", help="a table, a folder or an archive: whatever dataset=PATH reads")
     parser.add_argument(

@@ -6,11 +6,12 @@ from typing import Any, TypedDict, cast
 
 from mmrun.cli.answer import Answer, Record, print_answer
 from mmrun.cli.arguments import RUN_HELP, add_table_format
-from mmrun.cli.table import Table, format_count, format_duration, format_number, format_size, pluralize
 from mmrun.results.folder import RunFolder
+from mmrun.results.formatting import format_count, format_duration, format_number, format_size, pluralize
 from mmrun.results.index import resolve
 from mmrun.results.listing import read_key
-from mmrun.results.selection import flatten, format_value
+from mmrun.results.run_values import flatten, format_value
+from mmrun.results.table import Table
 
 HELP = "Show how two runs differ in config, data, code and environment, and their metrics and costs side by side."
 
@@ -44,11 +45,7 @@ class Differences(TypedDict):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     parser.add_argument("a", metavar="RUN", help=RUN_HELP)
     parser.add_argument("b", metavar="RUN", help="the run to compare it with")
     parser.add_argument("--all", action="store_true", help="also config keys that follow from a different choice")
@@ -56,11 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the differences.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Print the differences."""
     a, b = resolve(args.a), resolve(args.b)
     differences = find_differences(a, b)
     hidden = set() if args.all else find_implied_keys(a, b, differences["config"])
@@ -102,10 +95,6 @@ def find_implied_keys(a: RunFolder, b: RunFolder, differing: Collection[str]) ->
 def find_differences(a: RunFolder, b: RunFolder) -> Differences:
     """Compare two runs.
 
-    Args:
-        a: one run folder.
-        b: another run folder.
-
     Returns:
         Values of `a`, then of `b`.
     """
@@ -134,10 +123,6 @@ def find_differences(a: RunFolder, b: RunFolder) -> Differences:
 
 def differing_values(a: Mapping[str, object], b: Mapping[str, object]) -> Pairs:
     """Compare two nested mappings.
-
-    Args:
-        a: one mapping.
-        b: another mapping.
 
     Returns:
         The values that differ, by dotted key.

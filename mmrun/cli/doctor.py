@@ -12,11 +12,12 @@ from pathlib import Path
 from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_table_format
 from mmrun.cli.options import config_folders
-from mmrun.cli.table import Table, format_size, inform
+from mmrun.cli.table import inform
 from mmrun.code_version import LIBRARIES, find_version
 from mmrun.config import RunConfig
-from mmrun.installation import format_pip_command
-from mmrun.results.table import Style
+from mmrun.installation import format_pip_command, format_venv_command
+from mmrun.results.formatting import format_size
+from mmrun.results.table import Style, Table
 
 HELP = "Check that this machine has what mmrun needs. The exit code is 1 if something is broken."
 
@@ -32,6 +33,7 @@ EXTRAS = {  # extra -> the library that it installs
     "compress": "torch-pruning",
     "medical": "pydicom",
     "video": "av",
+    "litert": "litert-torch",
 }
 MIN_FREE_DISK = 2 * 1024**3  # bytes
 
@@ -54,11 +56,7 @@ class Check:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_table_format(parser)
 
 
@@ -123,7 +121,8 @@ def _check_library(name: str) -> Check:
 def _check_extra(extra: str, library: str) -> Check:
     installed = find_version(library)
     if installed is None:
-        return Check(f"extra [{extra}]", "note", f"{library} not installed", format_pip_command("install", library))
+        command = format_venv_command(extra) if extra == "litert" else format_pip_command("install", library)
+        return Check(f"extra [{extra}]", "note", f"{library} not installed", command)
     return Check(f"extra [{extra}]", "ok", f"{library} {installed}")
 
 

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from mmrun.cli.answer import Answer, Record, print_answer
 from mmrun.cli.arguments import RUN_HELP, add_table_format
-from mmrun.cli.table import Table, format_number, inform
+from mmrun.cli.table import inform
 from mmrun.errors import ConfigError, nearest
+from mmrun.results.formatting import format_number
+from mmrun.results.index import resolve
+from mmrun.results.table import Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,11 +27,7 @@ Metrics = dict[str, dict[str, float]]  # by split, then by metric
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     parser.add_argument("runs", metavar="RUN", nargs="+", help=f"two or more, each {RUN_HELP}")
     parser.add_argument(
         "--method",
@@ -42,13 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the metrics of the members and of each ensemble.
-
-    Returns:
-        The exit code, 0.
-    """
-    from mmrun.results.index import resolve
-
+    """Print the metrics of the members and of each ensemble."""
     runs = [resolve(name) for name in args.runs]
     methods = args.method.split(",")
     _check(runs, methods)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrun.cli.answer import print_answer
-from mmrun.cli.arguments import add_run, add_table_format
+from mmrun.cli.arguments import add_run, add_table_format, format_flag
 from mmrun.cli.table import inform, print_note
 from mmrun.errors import ConfigError, MmrunError, nearest
+from mmrun.results.index import resolve
 
 if TYPE_CHECKING:
     from mmrun.results.evaluation_schema import Evaluation
@@ -22,11 +23,7 @@ HELP = "Measure what each modality of a finished run contributes, and write it t
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument("--split", choices=["val", "test"], help="rows to evaluate (default: test)")
     parser.add_argument(
@@ -75,13 +72,7 @@ def _add_what_if(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate the run; store and print the result.
-
-    Returns:
-        The exit code, 0.
-    """
-    from mmrun.results.index import resolve
-
+    """Evaluate the run; store and print the result."""
     folder = resolve(args.run)
     if args.data is not None:
         return _evaluate_file(folder, args)
@@ -117,9 +108,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _evaluate_file(folder: "RunFolder", args: argparse.Namespace) -> int:
     others = ("split", "all", "unimodal_runs", "group", "missing", "noise", "zero_shot", "fill")
-    given = [f"--{name.replace('_', '-')}" for name in others if getattr(args, name)]
+    given = [format_flag(name) for name in others if getattr(args, name)]
     if given:
-        raise ConfigError(f"--data: goes without {', '.join(given)}, which evaluate the run's own rows")
+        raise ConfigError(f"--data: cannot be combined with {', '.join(given)}, which concern the run's own rows")
 
     from mmrun.cli import eval_tables
     from mmrun.cli.terminal import Terminal

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mmrun.cli.answer import Answer, Record
-from mmrun.cli.table import Table, format_number
-from mmrun.results.selection import flatten
-from mmrun.results.table import Style
+from mmrun.results.formatting import format_metric, format_number, pluralize
+from mmrun.results.run_values import flatten
+from mmrun.results.table import Style, Table
 
 if TYPE_CHECKING:
     from mmrun.deploy.labelled import NewEvaluation
@@ -64,20 +64,17 @@ def describe_zero_shot(result: "ZeroShot") -> Answer:
 
 
 def describe_file(evaluation: "NewEvaluation") -> Answer:
-    """Show how the rows of another file were predicted: metrics, and those of each class.
-
-    Args:
-        evaluation: of a file.
-    """
+    """Show how the rows of another file were predicted: metrics, and those of each class."""
     parts: list[Table | str] = [f"{evaluation['run']}: {evaluation['rows']} rows of {evaluation['file']}"]
     records: list[Record] = []
     for name, result in evaluation["tasks"].items():
-        metrics = [[metric, format_number(value)] for metric, value in result["metrics"].items()]
-        parts.append(Table(f"{name}: {result['rows']} rows have it", ["metric", "value"], metrics))
+        metrics = [[metric, format_metric(metric, value)] for metric, value in result["metrics"].items()]
+        caption = f"{name}: {pluralize(result['rows'], 'row')} with this target"
+        parts.append(Table(caption, ["metric", "value"], metrics))
         columns = list(next(iter(result["per_class"].values()), {}))
         rows = []
         for label, values in result["per_class"].items():
-            rows.append([label, *(format_number(values[column]) for column in columns)])
+            rows.append([label, *(format_metric(column, values[column]) for column in columns)])
         parts.append(Table("", [name, *columns], rows))
         records.append({"target": name, "rows": result["rows"], **result["metrics"]})
     return Answer(parts, evaluation, records)

@@ -6,10 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrun.cli.arguments import add_run
+from mmrun.cli.arguments import add_run, check_folder, parse_number
 from mmrun.cli.output import echo
-from mmrun.cli.table import format_number, inform, print_note
+from mmrun.cli.rows_file import open_rows_file
+from mmrun.cli.table import inform, print_note
 from mmrun.errors import ConfigError
+from mmrun.results.formatting import format_number
+from mmrun.results.index import resolve
+from mmrun.values import Range
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,14 +31,13 @@ SUFFIXES = {".html": "html", ".htm": "html", ".json": "json"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument(
-        "file", type=Path, metavar="FILE", help="a CSV, JSON Lines or Parquet file; targets are optional"
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a CSV, JSON Lines or Parquet file, - for stdin; targets are optional",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="where to write (default: explained.html; json: stdout)"
@@ -44,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rows",
-        type=_parse_rows,
+        type=parse_number(int, Range(at_least=1, at_most=MAX_ROWS)),
         default=DEFAULT_ROWS,
         metavar="N",
         help=f"rows that are explained one by one, at most {MAX_ROWS:,} (default: {DEFAULT_ROWS})",
@@ -73,21 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _parse_rows(text: str) -> int:
-    number = int(text)  # argparse reports a ValueError
-    if not 1 <= number <= MAX_ROWS:
-        raise argparse.ArgumentTypeError(f"{text}: must be from 1 to {MAX_ROWS:,}")
-    return number
-
-
 def run(args: argparse.Namespace) -> int:
-    """Explain, and write the page or the numbers.
-
-    Returns:
-        The exit code, 0.
-    """
-    from mmrun.results.index import resolve
-
+    """Explain, and write the page or the numbers."""
     folder = resolve(args.run)
     output_format, output = _choose_output(args.output, args.format)
 
@@ -101,9 +91,10 @@ def run(args: argparse.Namespace) -> int:
     predictor = open_predictor(folder, Terminal(live=False))
     target = parse_target(predictor.tasks, args.target)
     explainer = Explainer(predictor, target, args.method, args.image_baseline)
-    new_rows = read_rows(predictor, args.file, args.root, args.on_error)
-    explanation = explain_rows(explainer, new_rows, str(args.file), args.rows, args.on_error, _track_blocks)
-    _write(explanation, explainer, output_format, output)
+    with open_rows_file(args.file, args.root) as (file, root):
+        new_rows = read_rows(predictor, file, root, args.on_error)
+        explanation = explain_rows(explainer, new_rows, str(args.file), args.rows, args.on_error, _track_blocks)
+        _write(explanation, explainer, output_format, output)
     _print_summary(explanation, explainer)
     return 0
 
@@ -128,8 +119,7 @@ def _choose_output(path: Path | None, name: str | None) -> tuple[str, Path | Non
     suffix_format = SUFFIXES.get(path.suffix.lower())
     if name is None and suffix_format is None:
         raise ConfigError(f"-o {path}: end the name in {', '.join(SUFFIXES)}, or add --format html|json")
-    if not path.parent.is_dir():
-        raise ConfigError(f"-o {path}: there is no folder {path.parent}")
+    check_folder(path)
     return name or suffix_format or "html", path
 
 

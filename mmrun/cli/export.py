@@ -1,34 +1,32 @@
 """mmrun export: a finished run as a model for other software."""
 
 import argparse
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrun.cli.answer import print_parts
-from mmrun.cli.arguments import add_run
+from mmrun.cli.arguments import add_run, parse_number
 from mmrun.cli.output import echo
 from mmrun.cli.quantization import DEFAULT_MAX_DROP, add_quantization, build_quantization
-from mmrun.cli.table import Table, format_size, inform, pluralize, print_note
+from mmrun.cli.table import inform, print_note
 from mmrun.errors import ConfigError
-from mmrun.results.formatting import format_interval, format_number, format_signed
+from mmrun.results.formatting import format_interval, format_number, format_signed, format_size, pluralize
+from mmrun.results.index import resolve
+from mmrun.results.table import Table
+from mmrun.values import Range
 
 if TYPE_CHECKING:
     from mmrun.deploy.export import Exported
     from mmrun.deploy.quantized_export import QuantizationRecord, QuantizationRequest
 
 HELP = (
-    "Write the model of a finished run as ONNX or torch.export, with its preprocessing and a script that predicts "
-    "without mmrun, and compare it with the run at once."
+    "Write the model of a finished run as ONNX, torch.export or LiteRT, with its preprocessing and a script that "
+    "predicts without mmrun, and compare it with the run at once."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="a new folder (default: NAME-FORMAT)")
     parser.add_argument("--format", choices=["onnx", "torch", "litert"], default="onnx", help="default: onnx")
@@ -40,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tolerance",
-        type=_parse_tolerance,
+        type=parse_number(float, Range(above=0)),
         metavar="X",
         help="refuse a model whose outputs differ by more from those of the run (default: 1e-4; for a run in 8 bits "
         "0.05, where rounding makes a step of a last digit)",
@@ -54,24 +52,10 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--calibrate", type=Path, metavar="FILE", help="read ranges from the rows of this file instead")
     group.add_argument(
         "--max-drop",
-        type=_parse_drop,
+        type=parse_number(float, Range(at_least=0)),
         metavar="X",
         help=f"refuse a model whose primary metric drops by more (default: {DEFAULT_MAX_DROP:g})",
     )
-
-
-def _parse_drop(text: str) -> float:
-    number = float(text)  # argparse reports a ValueError
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: must be 0 or more")
-    return number
-
-
-def _parse_tolerance(text: str) -> float:
-    number = float(text)  # argparse reports a ValueError
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
-    return number
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,18 +64,13 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code, 0.
     """
-    if args.format == "litert":
-        raise ConfigError(
-            "--format litert: litert-torch needs torch below 2.15; use --format onnx, which converters read"
-        )
     quantization = _build_request(args)
-
-    from mmrun.results.index import resolve
 
     folder = resolve(args.run)
 
     from mmrun.cli.terminal import Terminal
-    from mmrun.deploy.export import ExportRequest, check_libraries, export
+    from mmrun.deploy.export import ExportRequest, export
+    from mmrun.deploy.formats import check_libraries
     from mmrun.deploy.predictor import open_predictor
 
     check_libraries(args.format)

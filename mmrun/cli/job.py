@@ -12,6 +12,7 @@ from mmrun.results.folder import RunFolder
 
 if TYPE_CHECKING:
     from mmrun.cli.terminal import Terminal  # imports torch
+    from mmrun.run.last_data import LastData
 
 TrialArguments = Mapping[str, Any]  # of `search.trials.Report`
 
@@ -34,11 +35,12 @@ class Job(TypedDict):
     trial: TrialArguments | None
 
 
-def train_job(job: Job) -> str | None:
+def train_job(job: Job, last_data: "LastData | None" = None) -> str | None:
     """Train one run in this process.
 
     Args:
         job: the config of its run is read from the run folder.
+        last_data: of this process, if it trains several runs.
 
     Returns:
         The reason if the run failed, else None.
@@ -58,7 +60,7 @@ def train_job(job: Job) -> str | None:
 
             callback.callbacks.append(Pruning(folder, job["trial"]))
         try:
-            pipeline.run(config, callback, overrides, job["rerun"], folder, wait=True)
+            pipeline.run(config, callback, overrides, job["rerun"], folder, wait=True, last_data=last_data)
         except KeyboardInterrupt:
             if position.is_parallel:  # the process that waits for this run to stop shall see that it has
                 signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mmrun import compose
 from mmrun.cli.console import Console
@@ -20,7 +20,7 @@ from mmrun.cli.job import Job, TrialArguments, train_job
 from mmrun.cli.output import is_quiet
 from mmrun.cli.progress import SweepPosition
 from mmrun.cli.vectorized_jobs import group_jobs, train_jobs_together
-from mmrun.cli.workers import Workers
+from mmrun.cli.workers import Workers, count_free_cores
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError
 from mmrun.hydra_internals import UserConfigs
@@ -28,6 +28,9 @@ from mmrun.quoting import quote_values
 from mmrun.results.folder import RunFolder
 from mmrun.results.identity import run_folder_path
 from mmrun.results.index import determine_status
+
+if TYPE_CHECKING:
+    from mmrun.run.last_data import LastData  # imports torch
 
 
 @dataclass(frozen=True)
@@ -70,18 +73,59 @@ class Executor(Protocol):
 
 
 class ThisProcess:
-    """Trains one run after the other in this process, on this terminal; some together, as `trainer.vectorize` asks."""
+    """Trains one run after the other in this process, on this terminal.
+
+    Where `trainer.vectorize` asks for it, some train together: as one computation, or else in a process each, one per
+    free core.
+    """
+
+    def __init__(self) -> None:
+        self._last_data: LastData | None = None
 
     def train(self, jobs: Mapping[Path, Job]) -> dict[Path, str | None]:
         """Train runs, by folder, and return why each failed; None: it did not."""
+        from mmrun.run.last_data import LastData  # here: it imports torch
+
         reasons: dict[Path, str | None] = {}
         for group in group_jobs(jobs.values(), _print_note):
-            alone = group[0]
-            reasons |= train_jobs_together(group) if len(group) > 1 else {Path(alone["run"]): train_job(alone)}
+            self._last_data = self._last_data or LastData()
+            if len(group) > 1:
+                reasons |= self._train_together(group, self._last_data)
+            else:
+                reasons[Path(group[0]["run"])] = train_job(group[0], self._last_data)
         return reasons
+
+    def _train_together(self, jobs: Sequence[Job], last_data: "LastData") -> dict[Path, str | None]:
+        from mmrun.training.vectorized import NotStackableError
+
+        try:
+            return train_jobs_together(jobs, last_data)
+        except NotStackableError as error:
+            num_processes = min(count_free_cores(), len(jobs))
+            how = "one after another" if num_processes == 1 else f"{num_processes} at a time, in a process each"
+            _print_note(f"trainer.vectorize: {len(jobs)} runs train {how}: {error}")
+        if num_processes == 1:
+            return {Path(job["run"]): train_job(job, last_data) for job in jobs}
+        self._last_data = None  # the processes need the memory
+        return _train_in_processes(jobs, num_processes)
 
     def close(self) -> None:
         """Do nothing: no process was started."""
+
+
+def _train_in_processes(jobs: Sequence[Job], num_processes: int) -> dict[Path, str | None]:
+    """Train runs in several processes, which end afterwards."""
+    from mmrun.run.interruption import handle_signals
+
+    parallel_jobs: dict[Path, Job] = {}
+    for job in jobs:
+        parallel_jobs[Path(job["run"])] = {**job, "position": {**job["position"], "is_parallel": True}}
+    workers = Workers(num_processes, _print_note)
+    try:
+        with handle_signals(_print_note, forward=True):
+            return workers.train(parallel_jobs)
+    finally:
+        workers.close()
 
 
 class Launcher:
@@ -168,9 +212,6 @@ class Launcher:
 def check_configs(configs: Iterable[RunConfig]) -> list[str]:
     """Build what each run needs before the first one is trained, so that errors are raised early.
 
-    Args:
-        configs: of the runs.
-
     Returns:
         Notes about the data, each once.
 
@@ -189,9 +230,6 @@ def check_configs(configs: Iterable[RunConfig]) -> list[str]:
 
 def check_data(sweep_runs: Iterable[SweepRun]) -> None:
     """Check that the data of runs that were started before have not changed. Each data set is opened once.
-
-    Args:
-        sweep_runs: the runs.
 
     Raises:
         DataError: the data of a run have changed.
@@ -232,9 +270,6 @@ def explain_unfinished(sweep_run: SweepRun, reasons: Mapping[Path, str]) -> str:
 
 def format_command(overrides: Sequence[str]) -> str:
     """Format the command that trains one run.
-
-    Args:
-        overrides: of the run.
 
     Returns:
         A line for the shell.

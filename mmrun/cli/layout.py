@@ -32,6 +32,8 @@ def fit_table(table: Table, width: int | None) -> list[Table]:
     """
     if width is None:
         return [table]
+    if _has_too_many_keys(table, width):
+        table = _join_keys(table)
     others = [place for place in range(table.left, len(table.header)) if place not in table.details]
     by_importance = [*others, *table.details]
     for count in range(len(by_importance), len(others) - 1, -1):
@@ -43,6 +45,31 @@ def fit_table(table: Table, width: int | None) -> list[Table]:
         if _fits(part, width) or count == 1:
             return _with_rest(part, table, by_importance[count:], width)
     return [_wrap_text(table, width)]
+
+
+def _has_too_many_keys(table: Table, width: int) -> bool:
+    """Return whether the left columns, which every part of the table would repeat, leave no room for another one."""
+    narrowest = [min(natural, MIN_TEXT_WIDTH) for natural in _natural_widths(table)[: table.left]]
+    is_repeated = table.keys is None and 1 < table.left < len(table.header)
+    return is_repeated and sum(narrowest) + GAP * table.left > width - MIN_TEXT_WIDTH
+
+
+def _join_keys(table: Table) -> Table:
+    """Join the left columns into one of text: key=value for each."""
+    names, shift = table.header[: table.left], table.left - 1
+    rows = []
+    for row in table.rows:
+        pairs = [f"{name}={cell}" for name, cell in zip(names, row[: table.left], strict=True)]
+        rows.append([" ".join(pairs), *row[table.left :]])
+    return replace(
+        table,
+        header=["", *table.header[table.left :]],
+        rows=rows,
+        left=1,
+        details=tuple(place - shift for place in table.details),
+        texts=tuple(max(place - shift, 0) for place in table.texts),
+        styles={(row, max(place - shift, 0)): style for (row, place), style in table.styles.items()},
+    )
 
 
 def _with_rest(part: Table, table: Table, moved: Sequence[int], width: int) -> list[Table]:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrun.cli.answer import Answer, print_answer
-from mmrun.cli.arguments import add_table_format, add_where
-from mmrun.cli.table import Table, format_duration, format_number, inform, pluralize
+from mmrun.cli.arguments import add_table_format, add_where, parse_number
+from mmrun.cli.table import inform
 from mmrun.errors import ConfigError
-from mmrun.results.index import FAILED, OUTPUTS, RunSummary, find_runs, is_lower_better, summarize_run
+from mmrun.results.formatting import format_duration, format_number, pluralize
+from mmrun.results.index import FAILED, OUTPUTS, RunSummary, find_runs, is_lower_better, read_summary
 from mmrun.results.listing import ListedRun, filter_listed, find_varying_keys, list_runs, to_record
-from mmrun.results.table import Style
+from mmrun.results.table import Style, Table
+from mmrun.values import Range
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -50,11 +52,7 @@ ORDERS: dict[str, Callable[[RunSummary], SortKey]] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     parser.add_argument(
         "folder", nargs="?", type=Path, default=OUTPUTS, help=f"folder to search for runs (default: {OUTPUTS})"
     )
@@ -63,7 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sort", choices=ORDERS, default="name", help="value: best first; seconds: fastest first; age: newest first"
     )
-    parser.add_argument("--limit", metavar="N", type=int, help="only the first N runs of this order")
+    parser.add_argument(
+        "--limit", metavar="N", type=parse_number(int, Range(at_least=1)), help="only the first N runs of this order"
+    )
     parser.add_argument(
         "--watch", action="store_true", help="keep the table up to date until no run is active, or until Ctrl-C"
     )
@@ -72,14 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the list; the number of runs by status goes to stderr.
 
-    Returns:
-        The exit code, 0.
-
     Raises:
         ConfigError: the arguments do not fit together.
     """
-    if args.limit is not None and args.limit < 1:
-        raise ConfigError(f"--limit {args.limit}: not a number of runs; write 1 or more")
     if args.watch:
         if args.where or args.limit is not None or args.format != "table":
             raise ConfigError("--watch: shows a table of all runs; drop --where, --limit and --format")
@@ -148,7 +143,7 @@ def _watch(folder: Path) -> None:
     with Live(console=Console(), auto_refresh=False) as live:
         try:
             while True:
-                runs = {run.path: finished.get(run.path) or summarize_run(run, folder) for run in find_runs(folder)}
+                runs = {run.path: finished.get(run.path) or read_summary(run, folder)[0] for run in find_runs(folder)}
                 finished = {path: run for path, run in runs.items() if run.status == "finished"}
                 live.update(_build_watched_table(list(runs.values()), folder), refresh=True)
                 if not any(run.status in ACTIVE for run in runs.values()):

@@ -10,21 +10,13 @@ HELP = "Write a note about a run, which `mmrun ls`, `show` and `report` print; w
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument("text", nargs="*", metavar="TEXT", help="replaces the note; an empty text '' removes it")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the note, or print it.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Write the note, or print it."""
     folder = resolve(args.run)
     if not args.text:
         print_text(folder.read_note(folder.read_config()) or "")

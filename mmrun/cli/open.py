@@ -19,20 +19,12 @@ REPORT = "report.html"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the path, and open it where there is a display.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Print the path, and open it where there is a display."""
     path = find_page(resolve(args.run))
     echo(path)
     if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):

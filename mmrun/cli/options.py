@@ -7,11 +7,12 @@ from pathlib import Path
 
 import yaml
 
+from mmrun import plugins
 from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_table_format
-from mmrun.cli.table import Table
 from mmrun.config import config_dir
 from mmrun.errors import ConfigError, nearest
+from mmrun.results.table import Table
 
 HELP = "List the groups of options, the options of a group, or the keys of an option with their default values."
 
@@ -48,7 +49,7 @@ class Option:
         group: for example encoder/image.
         name: of the file, without suffix.
         file: its path.
-        is_users: whether the file is in ./configs.
+        is_users: whether the file is in ./configs, or in an allowed package.
         about: its first comment line.
         keys: in the order of the file.
     """
@@ -62,11 +63,7 @@ class Option:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     parser.add_argument(
         "group",
         nargs="?",
@@ -79,9 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print all groups, the options of one, or the keys of an option.
-
-    Returns:
-        The exit code, 0.
 
     Raises:
         ConfigError: there is no such group or option.
@@ -144,10 +138,11 @@ def config_folders() -> list[Path]:
     """List the folders that hold YAML files.
 
     Returns:
-        The user's ./configs, if it exists, then the shipped folder.
+        The user's ./configs, if it exists, those of allowed packages, and last the shipped folder.
     """
     shipped, user_configs = config_dir(), Path.cwd() / "configs"
-    return [user_configs, shipped] if user_configs.is_dir() and user_configs != shipped else [shipped]
+    folders = [user_configs] if user_configs.is_dir() and user_configs != shipped else []
+    return [*folders, *plugins.config_folders(), shipped]
 
 
 def list_groups() -> list[str]:
@@ -194,8 +189,7 @@ def read_option(group: str, name: str) -> Option:
     text = file.read_text(encoding="utf-8")
     comments = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
     about = next((comment for comment in comments if not comment.startswith("@package")), "")
-    folders = config_folders()
-    is_users = len(folders) > 1 and file.is_relative_to(folders[0])
+    is_users = not file.is_relative_to(config_dir())
     return Option(group, name, str(file), is_users, about, list(_read_keys(text, file)))
 
 

@@ -33,9 +33,6 @@ def shows_progress() -> bool:
 def split_quiet(arguments: Sequence[str]) -> tuple[list[str], bool]:
     """Remove `--quiet` from a command line.
 
-    Args:
-        arguments: of the command line.
-
     Returns:
         The remaining arguments, and whether the flag was among them.
     """

@@ -5,17 +5,15 @@ from pathlib import Path
 
 from mmrun.cli.arguments import add_run
 from mmrun.cli.output import echo
-from mmrun.cli.table import format_size, inform, pluralize
+from mmrun.cli.table import inform
+from mmrun.results.formatting import format_size, pluralize
+from mmrun.results.index import resolve
 
 HELP = "Write a finished run into one zip file to hand over: all that predict, show and compare need, without the data."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the archive (default: NAME.zip)")
     parser.add_argument(
@@ -24,13 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the archive, and print its name.
-
-    Returns:
-        The exit code, 0.
-    """
-    from mmrun.results.index import resolve
-
+    """Write the archive, and print its name."""
     folder = resolve(args.run)
 
     from mmrun.deploy.pack import pack

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_overrides, add_table_format
-from mmrun.cli.table import Table, format_count, format_duration, format_size, pluralize
+from mmrun.results.formatting import format_count, format_duration, format_milliseconds, format_size, pluralize
+from mmrun.results.table import Table
 
 if TYPE_CHECKING:
     from mmrun.cli.launch import SweepRun
@@ -93,22 +94,14 @@ class Plan(TypedDict):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_overrides(parser)
     parser.add_argument("-m", "--multirun", action="store_true", help="plan a sweep or a search, as `mmrun train -m`")
     add_table_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the estimate.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Print the estimate."""
     from mmrun import compose
     from mmrun.run.early_checks import check_early
 
@@ -151,6 +144,7 @@ def _estimate_groups(sweep_runs: Sequence["SweepRun"], num_runs: int) -> list[Ru
     """Estimate one run of each group. All of `sweep_runs` represent `num_runs` runs."""
     from mmrun import compose
     from mmrun.cli.terminal import Terminal
+    from mmrun.run.data import DataSets
     from mmrun.run.estimate import Timings, estimate_run
 
     members: dict[str, list[SweepRun]] = {}
@@ -160,11 +154,12 @@ def _estimate_groups(sweep_runs: Sequence["SweepRun"], num_runs: int) -> list[Ru
     all_overrides = [sweep_run.overrides for sweep_run in sweep_runs]
     groups = []
     timings: Timings = {}
+    data_sets = DataSets()
     with tempfile.TemporaryDirectory() as scratch, Terminal(live=False) as terminal:
         for runs in members.values():
             label = _label(runs[0].overrides, all_overrides)
             terminal.on_message(f"timing {label}")
-            estimate = estimate_run(runs[0].config, Path(scratch), terminal, timings)
+            estimate = estimate_run(runs[0].config, Path(scratch), terminal, timings, data_sets)
             seeds = [sweep_run.config.seed for sweep_run in runs]
             groups.append(RunGroup(label, seeds, num_runs * len(runs) / len(sweep_runs), estimate))
     return groups
@@ -260,8 +255,8 @@ def _format_stages(groups: Sequence[RunGroup]) -> Iterator[list[str]]:
                 f"{group.runs:.3g}",
                 format_duration(stage.features) if stage.features > 0 else "-",
                 format_count(stage.steps),
-                f"{1000 * stage.step:.3g} ms",
-                f"{stage.evaluations} x {1000 * stage.evaluation:.3g} ms",
+                format_milliseconds(stage.step),
+                f"{stage.evaluations} x {format_milliseconds(stage.evaluation)}",
                 format_duration(stage.seconds),
                 format_count(stage.flops),
                 format_size(stage.checkpoints),

@@ -5,24 +5,24 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrun.cli.arguments import add_run
+from mmrun.cli.arguments import add_run, check_folder
 from mmrun.cli.output import echo
+from mmrun.cli.rows_file import open_rows_file
 from mmrun.cli.table import inform, print_note
+from mmrun.results.index import resolve
 
 if TYPE_CHECKING:
     from mmrun.deploy.outputs import Writer
+    from mmrun.deploy.predictor import Predictor
+    from mmrun.deploy.rows import Rows
 
 HELP = "Predict the rows of a file that has the columns of the training data; neither targets nor that data are needed."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
-    parser.add_argument("file", type=Path, metavar="FILE", help="a CSV, JSON Lines or Parquet file")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a CSV, JSON Lines or Parquet file, or - for stdin")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write (default: stdout)")
     parser.add_argument("--root", type=Path, help="folder that file names are relative to (default: that of FILE)")
     parser.add_argument(
@@ -37,31 +37,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict, and write one line per row.
-
-    Returns:
-        The exit code, 0.
-    """
-    from mmrun.results.index import resolve
-
+    """Predict, and write one line per row."""
     folder = resolve(args.run)
 
-    from mmrun.cli.progress_bar import track
     from mmrun.cli.terminal import Terminal
-    from mmrun.deploy.outputs import CsvWriter, JsonWriter, ParquetWriter, build_columns, choose_format
+    from mmrun.deploy.outputs import choose_format
     from mmrun.deploy.predictor import open_predictor
     from mmrun.deploy.rows import read_rows
-    from mmrun.results.files import write_atomically
 
     output_format = choose_format(args.output, args.format)
+    if args.output is not None:
+        check_folder(args.output)
     predictor = open_predictor(folder, Terminal(live=False))
-    file_rows = read_rows(predictor, args.file, args.root, args.on_error)
-    for modality in file_rows.missing_modalities:
-        print_note(f"{args.file} has no {modality}: predicted without it")
-    for note in file_rows.notes:
-        print_note(note)
-    rows = file_rows.rows
-    skipped = list(file_rows.skipped)
+    with open_rows_file(args.file, args.root) as (file, root):
+        file_rows = read_rows(predictor, file, root, args.on_error)
+        for modality in file_rows.missing_modalities:
+            print_note(f"{file_rows.sheet.name} has no {modality}: predicted without it")
+        for note in file_rows.notes:
+            print_note(note)
+        skipped = _write(predictor, file_rows.rows, args, output_format)
+    for line in [*file_rows.skipped, *skipped]:
+        inform(f"skipped {line}")
+    return 0
+
+
+def _write(predictor: "Predictor", rows: "Rows", args: argparse.Namespace, output_format: str) -> list[str]:
+    """Write the predictions as they come; return "place: reason" of each row that could not be decoded."""
+    from mmrun.cli.progress_bar import track
+    from mmrun.deploy.outputs import CsvWriter, JsonWriter, ParquetWriter, build_columns
+    from mmrun.results.files import write_atomically
+
+    skipped: list[str] = []
 
     def write_all(writer: "Writer") -> None:
         for block in track(predictor.predict(rows, args.on_error), len(rows.ids), lambda block: block.num_read):
@@ -70,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         writer.close()
         if isinstance(writer, CsvWriter) and writer.num_escaped:
             print_note(
-                f"{writer.num_escaped} cells would be formulas in a spreadsheet; they begin with an apostrophe now "
+                f"cells that a spreadsheet would run as formulas begin with an apostrophe now: {writer.num_escaped} "
                 "(--format json keeps them)"
             )
 
@@ -86,6 +92,4 @@ def run(args: argparse.Namespace) -> int:
     else:
         write_atomically(args.output, write_file)
         echo(args.output)
-    for line in skipped:
-        inform(f"skipped {line}")
-    return 0
+    return skipped

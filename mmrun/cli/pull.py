@@ -14,11 +14,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     parser.add_argument(
         "address", metavar="hf://USER/NAME[@REVISION]", help="the repository; a branch, a tag or a commit of it"
     )
@@ -33,11 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Download, and print the run's folder.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Download, and print the run's folder."""
     from mmrun.deploy.share import parse_address, pull
 
     folder, commit = pull(parse_address(args.address), args.output, shows_progress())

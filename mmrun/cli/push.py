@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from mmrun.cli.arguments import add_run
 from mmrun.cli.card import add_card
 from mmrun.cli.output import echo, shows_progress
-from mmrun.cli.table import Table, format_size, inform, pluralize, print_table
+from mmrun.cli.table import inform, print_table
 from mmrun.errors import ConfigError
+from mmrun.results.formatting import format_size, pluralize
+from mmrun.results.index import resolve
+from mmrun.results.table import Table
 
 if TYPE_CHECKING:
     from mmrun.deploy.share_files import SharedRun
@@ -21,11 +24,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument("address", metavar="hf://USER/NAME", help="the repository; made if there is none")
     parser.add_argument("--private", action="store_true", help="make a new repository private (default: public)")
@@ -39,14 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List the files, upload them, and print the address of the repository.
 
-    Returns:
-        The exit code, 0.
-
     Raises:
         ConfigError: the address names a revision.
     """
     from mmrun.deploy.share import Address, parse_address
-    from mmrun.results.index import resolve
 
     address = parse_address(args.address)
     if address.revision is not None:

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mmrun.cli.arguments import format_flag
 from mmrun.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,11 +15,7 @@ HOW = ("quantize_mode", "quantize_scheme", "quantize_granularity")
 
 
 def add_quantization(group: argparse._ArgumentGroup) -> None:
-    """Declare whether layers compute in 8 bits, and how.
-
-    Args:
-        group: of options.
-    """
+    """Declare whether layers compute in 8 bits, and how."""
     group.add_argument("--quantize", choices=["int8"], help="compute layers with weights in 8 bits")
     group.add_argument(
         "--quantize-mode",
@@ -49,7 +46,7 @@ def build_quantization(args: argparse.Namespace, others: Sequence[str] = ()) -> 
         ConfigError: one of these options stands without `--quantize`.
     """
     if args.quantize is None:
-        given = [f"--{name.replace('_', '-')}" for name in (*HOW, *others) if getattr(args, name) is not None]
+        given = [format_flag(name) for name in (*HOW, *others) if getattr(args, name) is not None]
         if given:
             raise ConfigError(f"{given[0]}: belongs to --quantize int8; add it, or drop this")
         return None

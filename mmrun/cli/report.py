@@ -12,6 +12,7 @@ from mmrun.cli.explain import explain_to_page
 from mmrun.cli.output import echo
 from mmrun.cli.table import inform, print_note, print_text
 from mmrun.errors import ConfigError
+from mmrun.results.index import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +25,7 @@ HELP = "Write a page that answers the question behind finished runs, with tables
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_question(parser, None)
     parser.add_argument(
         "--apart",
@@ -66,12 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the report; its answers and caveats go to stderr.
-
-    Returns:
-        The exit code, 0.
-    """
-    from mmrun.results.index import resolve
+    """Write the report; its answers and caveats go to stderr."""
     from mmrun.results.report import content, findings
 
     if args.explain is not None and (not args.show or args.format != "html"):

@@ -8,32 +8,20 @@ from pathlib import Path
 
 from mmrun.cli.launch import SweepRun, format_command
 from mmrun.cli.output import echo, is_first_process, is_quiet
-from mmrun.cli.table import (
-    Table,
-    format_count,
-    format_duration,
-    format_number,
-    pluralize,
-    print_table,
-    print_text,
-)
+from mmrun.cli.table import print_table, print_text
 from mmrun.results.folder import RunFolder
-from mmrun.results.index import OUTPUTS, find_primary_metric
+from mmrun.results.formatting import format_count, format_duration, format_number, pluralize
+from mmrun.results.index import OUTPUTS, find_primary_metric, is_lower_better
+from mmrun.results.run_values import lookup_values
 from mmrun.results.schema import RunCost, RunMetrics
-from mmrun.results.selection import lookup_values
-from mmrun.results.table import Style
-from mmrun.tasks.metrics import is_higher_better
+from mmrun.results.table import Style, Table
 from mmrun.training.stage_cost import StageCost
 
 # ------------------------------------------------------------------------------------------------------------ one run
 
 
 def print_result(folder: RunFolder) -> None:
-    """Print the metrics of a finished run, the cost of each stage, and last its folder; then what may come next.
-
-    Args:
-        folder: of the run.
-    """
+    """Print the metrics of a finished run, the cost of each stage, and last its folder; then what may come next."""
     if not is_first_process():
         return
     metrics = folder.read_metrics()
@@ -226,5 +214,4 @@ def _find_best(values: Sequence[float | None], metric: str | None) -> float | No
     numbers = [value for value in values if value is not None]
     if metric is None or len(numbers) < 2:
         return None
-    base = metric.partition("/")[0].rpartition(".")[2]
-    return max(numbers) if is_higher_better(base) else min(numbers)
+    return min(numbers) if is_lower_better(metric) else max(numbers)

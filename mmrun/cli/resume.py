@@ -4,27 +4,19 @@ import argparse
 
 from mmrun.cli.arguments import add_run
 from mmrun.errors import ConfigError
+from mmrun.results.index import resolve
 
 HELP = "Continue an interrupted run from its last checkpoint."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train the rest of a run, with the config in its folder.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Train the rest of a run, with the config in its folder."""
     from mmrun import compose
-    from mmrun.results.index import resolve
 
     folder = resolve(args.run)
     if folder.compression_file.exists() and not folder.finished:

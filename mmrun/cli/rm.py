@@ -8,29 +8,25 @@ from pathlib import Path
 
 from mmrun.cli.arguments import RUN_HELP
 from mmrun.cli.output import echo
-from mmrun.cli.table import Table, format_size, inform, pluralize, print_table
+from mmrun.cli.table import inform, print_table
 from mmrun.errors import ConfigError, MmrunError
 from mmrun.results.folder import RunFolder
+from mmrun.results.folder_lock import remove_run
+from mmrun.results.formatting import format_size, pluralize
 from mmrun.results.index import determine_status, resolve
+from mmrun.results.table import Table
 
 HELP = "Remove runs with all their files. What they share with other runs, in the cache, stays."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     parser.add_argument("runs", metavar="RUN", nargs="+", help=RUN_HELP)
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def run(args: argparse.Namespace) -> int:
     """List the runs, ask, and remove them.
-
-    Returns:
-        The exit code, 0.
 
     Raises:
         ConfigError: a folder is no run, a run is being trained, or there is nobody to ask.
@@ -44,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         inform("nothing is removed")
         return 0
     for folder in runs.values():
-        folder.remove()
+        remove_run(folder)
         inform(f"removed {folder.path}")
     return 0
 

@@ -11,13 +11,15 @@ from mmrun import compose
 from mmrun.cli.console import Console
 from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinished, format_command
 from mmrun.cli.output import echo, is_quiet
-from mmrun.cli.table import Table, format_number, pluralize, print_table
+from mmrun.cli.table import print_table
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError
 from mmrun.head import FUSED, metric_name
 from mmrun.instantiate import instantiate
 from mmrun.results.files import write_json
+from mmrun.results.formatting import format_number, pluralize
 from mmrun.results.index import determine_status
+from mmrun.results.table import Table
 from mmrun.run import metrics as run_metrics
 from mmrun.run.data import open_data
 from mmrun.search import Search

@@ -7,10 +7,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrun.cli.arguments import add_run
+from mmrun.cli.arguments import add_run, parse_number
 from mmrun.cli.output import echo, is_quiet
 from mmrun.cli.table import inform, print_note
 from mmrun.errors import ConfigError
+from mmrun.results.index import resolve
+from mmrun.values import Range
 
 if TYPE_CHECKING:
     from mmrun.deploy.serve.model import ServedModel
@@ -19,65 +21,49 @@ HELP = (
     "Answer requests with the predictions of a finished run, an archive that mmrun pack wrote, or a folder that "
     "mmrun export wrote. A page to try it is at /, the interface at /docs. There is no authentication."
 )
+ROWS = Range(at_least=1, at_most=100_000)
 LIBRARIES = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}  # module -> package
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine)")
     parser.add_argument(
-        "--port", type=_parse_port, default=8000, metavar="N", help="default: 8000; 0: any that is free"
+        "--port",
+        type=parse_number(int, Range(at_least=0, at_most=65535)),
+        default=8000,
+        metavar="N",
+        help="default: 8000; 0: any that is free",
     )
     parser.add_argument(
         "--backend", choices=["torch", "onnx"], help="onnx: export the run first, for onnxruntime (default: torch)"
     )
     parser.add_argument(
-        "--max-batch", type=_parse_rows, default=32, metavar="N", help="rows predicted together (default: 32)"
+        "--max-batch",
+        type=parse_number(int, ROWS),
+        default=32,
+        metavar="N",
+        help="rows predicted together (default: 32)",
     )
     parser.add_argument(
         "--max-wait",
-        type=_parse_milliseconds,
+        type=parse_number(float, Range(at_least=0, at_most=10_000)),
         default=2.0,
         metavar="MS",
         help="milliseconds that a row waits for others (default: 2)",
     )
     parser.add_argument(
-        "--max-queue", type=_parse_rows, default=512, metavar="N", help="rows that may wait; then 503 (default: 512)"
+        "--max-queue",
+        type=parse_number(int, ROWS),
+        default=512,
+        metavar="N",
+        help="rows that may wait; then 503 (default: 512)",
     )
 
 
-def _parse_port(text: str) -> int:
-    number = int(text)  # argparse reports a ValueError
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{text}: must be from 0 to 65535")
-    return number
-
-
-def _parse_rows(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text}: must be from 1 to 100,000")
-    return number
-
-
-def _parse_milliseconds(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text}: must be from 0 to 10,000")
-    return number
-
-
 def run(args: argparse.Namespace) -> int:
-    """Serve until a signal arrives.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Serve until a signal arrives."""
     check_libraries()
 
     from mmrun.deploy.serve.app import App
@@ -128,7 +114,6 @@ def _open_model(name: str, backend: str | None, scratch: Path) -> "ServedModel":
         return open_exported(path, backend, scratch)
 
     from mmrun.cli.terminal import Terminal
-    from mmrun.results.index import resolve
 
     source = path if path.is_file() else resolve(name).path
     return open_run(source, backend, scratch, Terminal(live=False))

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_run, add_table_format
 from mmrun.cli.braille import draw_curve
-from mmrun.cli.table import Table, format_count, format_duration, format_number, format_size, print_note
+from mmrun.cli.table import print_note
 from mmrun.errors import ConfigError, DamagedError
 from mmrun.results.environment import compare_starts
 from mmrun.results.folder import RunFolder
+from mmrun.results.formatting import format_count, format_duration, format_metric, format_number, format_size
 from mmrun.results.index import FAILED, determine_status, find_primary_metric, resolve
 from mmrun.results.inference_table import build_inference_table
 from mmrun.results.listing import list_tags
 from mmrun.results.run_log import Curves
+from mmrun.results.run_values import flatten, format_value
 from mmrun.results.schema import CompressionRecord, RunMetrics
-from mmrun.results.selection import flatten, format_value
-from mmrun.results.table import Style
+from mmrun.results.table import Style, Table
 
 if TYPE_CHECKING:
     from mmrun.training.stage_cost import StageCost
@@ -65,11 +66,7 @@ class RunInfo(TypedDict):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument(
         "--plots",
@@ -82,11 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the run.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Print the run."""
     folder = resolve(args.run)
     if args.plots is not None:
         print_answer(_save_plots(folder, args.plots), args.format)
@@ -185,10 +178,10 @@ def _build_metrics(metrics: RunMetrics) -> list[Table | str]:
 
 
 def _build_per_class(task: str, classes: Mapping[str, Metrics]) -> Table:
-    names = list(next(iter(classes.values())))
+    names = list(next(iter(classes.values()), {}))
     rows = []
     for label, metrics in classes.items():
-        rows.append([label, *(format_number(metrics.get(name)) for name in names)])
+        rows.append([label, *(format_metric(name, metrics.get(name)) for name in names)])
     return Table("", [f"{task} (test)", *names], rows)
 
 

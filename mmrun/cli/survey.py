@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmrun.cli.answer import Answer, Command, Part
-from mmrun.cli.table import Table
+from mmrun.results.table import Table
 
 if TYPE_CHECKING:
     from mmrun.data.checks.survey import Survey
@@ -24,8 +24,8 @@ def survey_file(node: Mapping[str, Any]) -> "Survey":
     """
     from mmrun.data.checks.survey import survey
     from mmrun.data.folders.recognize import open_path
+    from mmrun.data.sheets.chunks import SAMPLE_ROWS
     from mmrun.data.sheets.readings import apply_readings, infer_readings
-    from mmrun.data.sheets.sheet import SAMPLE_ROWS
 
     opened = open_path(node["path"], limit=SAMPLE_ROWS, encoding=node["encoding"])
     raw = {node["split"], node["group"], node["id"]}

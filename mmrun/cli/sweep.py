@@ -7,9 +7,9 @@ from mmrun import compose
 from mmrun.cli.console import Console
 from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinished
 from mmrun.cli.output import echo, is_first_process, is_quiet
-from mmrun.cli.table import pluralize
 from mmrun.errors import ConfigError
 from mmrun.overrides import check_overrides, is_of_launcher
+from mmrun.results.formatting import pluralize
 
 
 def sweep(overrides: Sequence[str], rerun: bool, num_jobs: int = 1) -> int:
@@ -28,7 +28,9 @@ def sweep(overrides: Sequence[str], rerun: bool, num_jobs: int = 1) -> int:
     """
     overrides, launch, search = split_overrides(overrides)
     if search:
-        return _search(overrides, search, launch, rerun, num_jobs)
+        from mmrun.cli.search import search as run_search  # imports Optuna
+
+        return run_search(overrides, search, launch, rerun, num_jobs)
     composer = compose.Composer()
     combinations = [SweepRun.compose(run_overrides, composer) for run_overrides in compose.expand_sweep(overrides)]
     sweep_runs = list({sweep_run.folder.path: sweep_run for sweep_run in combinations}.values())
@@ -58,9 +60,6 @@ def sweep(overrides: Sequence[str], rerun: bool, num_jobs: int = 1) -> int:
 def print_configs(overrides: Sequence[str]) -> int:
     """Print the config of every run of a sweep, as YAML documents, instead of training.
 
-    Args:
-        overrides: as typed.
-
     Returns:
         The exit code, 0.
 
@@ -77,17 +76,8 @@ def print_configs(overrides: Sequence[str]) -> int:
     return 0
 
 
-def _search(overrides: Sequence[str], search: Sequence[str], launch: Sequence[str], rerun: bool, num_jobs: int) -> int:
-    from mmrun.cli.search import search as run_search
-
-    return run_search(overrides, search, launch, rerun, num_jobs)
-
-
 def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     """Split overrides by what they configure.
-
-    Args:
-        overrides: as typed.
 
     Returns:
         Those of the runs, of the launcher (hydra/launcher=joblib), and of the search (sweep=tpe).

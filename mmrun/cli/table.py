@@ -1,4 +1,4 @@
-"""Prints tables and text on a terminal. The functions that format cells are offered here too."""
+"""Prints tables and text on a terminal."""
 
 import os
 import shutil
@@ -10,30 +10,8 @@ from rich.cells import cell_len
 
 from mmrun.cli.layout import fit_table, wrap
 from mmrun.cli.output import echo, is_quiet
-from mmrun.results.formatting import (
-    escape_controls,
-    format_count,
-    format_duration,
-    format_number,
-    format_size,
-    pluralize,
-)
+from mmrun.results.formatting import escape_controls
 from mmrun.results.table import Table
-
-__all__ = [
-    "Table",
-    "format_count",
-    "format_duration",
-    "format_number",
-    "format_size",
-    "inform",
-    "pluralize",
-    "print_command",
-    "print_note",
-    "print_table",
-    "print_text",
-    "terminal_width",
-]
 
 UNLIMITED = 100_000  # columns where the output is not a terminal: no line is wrapped
 CONTINUED = " \\"  # at the end of a line of a command that goes on
@@ -51,11 +29,7 @@ def terminal_width(stream: TextIO) -> int | None:
 
 
 def print_table(table: Table) -> None:
-    """Print a table to stdout, below its caption. On a narrow terminal, columns that do not fit follow below.
-
-    Args:
-        table: any table.
-    """
+    """Print a table to stdout, below its caption. On a narrow terminal, columns that do not fit follow below."""
     width = terminal_width(sys.stdout)
     if table.caption:
         print_text(table.caption)

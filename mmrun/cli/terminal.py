@@ -12,9 +12,9 @@ from torch import Tensor
 from mmrun.cli.console import Console
 from mmrun.cli.output import is_first_process, is_quiet
 from mmrun.cli.progress import Clock, StagePosition, SweepPosition, build_display, format_evaluation
-from mmrun.cli.table import format_duration, format_number
 from mmrun.config import RunConfig
 from mmrun.results.folder import RunFolder
+from mmrun.results.formatting import format_duration, format_number
 from mmrun.results.index import find_primary_metric
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback

@@ -2,9 +2,10 @@
 
 import argparse
 
-from mmrun.cli.arguments import add_overrides
+from mmrun.cli.arguments import add_overrides, parse_number
 from mmrun.cli.output import echo
 from mmrun.errors import ConfigError
+from mmrun.values import Range
 
 MAX_JOBS = 1000  # processes on a machine
 
@@ -44,26 +45,20 @@ def main(arguments: list[str]) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags; every other argument is an override.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the flags; every other argument is an override."""
     add_overrides(parser)
     parser.add_argument(
         "-m", "--multirun", action="store_true", help="train a run for every combination of comma-separated values"
     )
     parser.add_argument("--cfg", choices=["job"], help="print the composed config instead of training")
     parser.add_argument(
-        "--jobs", type=_parse_jobs, default=1, metavar="N", help="runs of a sweep that train at a time on this machine"
+        "--jobs",
+        type=parse_number(int, Range(at_least=1, at_most=MAX_JOBS)),
+        default=1,
+        metavar="N",
+        help="runs of a sweep that train at a time on this machine",
     )
     parser.add_argument("--rerun", action="store_true", help="repeat a finished run")
-
-
-def _parse_jobs(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_JOBS:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to {MAX_JOBS}")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,11 +10,7 @@ HELP = "Unpack a run that mmrun pack wrote, and check every file of it. The file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     parser.add_argument("file", type=Path, metavar="FILE", help="a zip file that mmrun pack wrote")
     parser.add_argument(
         "-o",
@@ -27,11 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Unpack, and print the run's folder.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Unpack, and print the run's folder."""
     from mmrun.deploy.pack import unpack
 
     echo(unpack(args.file, args.output).path)

@@ -3,11 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmrun import compose
 from mmrun.cli.job import Job, report_failure
 from mmrun.cli.progress import SweepPosition
 from mmrun.results.folder import RunFolder
+
+if TYPE_CHECKING:
+    from mmrun.run.last_data import LastData  # imports torch
 
 
 def group_jobs(jobs: Iterable[Job], report: Callable[[str], None]) -> Iterator[list[Job]]:
@@ -32,17 +36,22 @@ def group_jobs(jobs: Iterable[Job], report: Callable[[str], None]) -> Iterator[l
         yield [jobs[number] for number in group]
 
 
-def train_jobs_together(jobs: Sequence[Job]) -> dict[Path, str | None]:
+def train_jobs_together(jobs: Sequence[Job], last_data: "LastData") -> dict[Path, str | None]:
     """Train several runs as one computation.
 
     Args:
         jobs: of runs that `group_jobs` found to fit together.
+        last_data: of this process.
 
     Returns:
         By run folder, why the run failed; None: it did not.
+
+    Raises:
+        NotStackableError: they would train slower than one after another; nothing was trained.
     """
     from mmrun.cli.terminal import Terminal
     from mmrun.run.vectorized import Sibling, run_together
+    from mmrun.training.vectorized import NotStackableError
 
     siblings, terminals = [], []
     for job in jobs:
@@ -52,7 +61,9 @@ def train_jobs_together(jobs: Sequence[Job]) -> dict[Path, str | None]:
         terminals.append(Terminal.for_run(config, position))
         siblings.append(Sibling(config, folder, folder.read_overrides(), terminals[-1], job["rerun"]))
     try:
-        run_together(siblings)
+        run_together(siblings, last_data)
+    except NotStackableError:
+        raise
     except Exception as error:  # of all runs
         for sibling in siblings:
             if sibling.trains:

@@ -16,7 +16,7 @@ from mmrun.errors import ConfigError, nearest
 from mmrun.results.environment import describe_environment
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import resolve
-from mmrun.results.selection import format_value
+from mmrun.results.run_values import format_value
 
 if TYPE_CHECKING:
     from mmrun.run.session import Session
@@ -27,11 +27,7 @@ MAX_NAMES = 3  # of differing tensors, printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument("--stage", help="name of the stage (default: the last)")
 

@@ -13,18 +13,17 @@ import sys
 def main(descriptor: int) -> int:
     """Train jobs until the other end of the socket is closed.
 
-    Args:
-        descriptor: of the socket.
-
     Returns:
         The exit code: 130 after an interruption, which the run has reported.
     """
     try:
         from mmrun.cli.job import train_job
+        from mmrun.run.last_data import LastData
 
+        last_data = LastData()
         with socket.socket(fileno=descriptor) as connection, connection.makefile("rw", encoding="utf-8") as channel:
             for line in channel:
-                reason = train_job(json.loads(line))
+                reason = train_job(json.loads(line), last_data)
                 channel.write(f"{json.dumps(reason)}\n")
                 channel.flush()
     except (KeyboardInterrupt, BrokenPipeError):

@@ -144,6 +144,13 @@ class Workers:
         return not self.is_short_of_memory
 
 
+def count_free_cores() -> int:
+    """Return how many processes may compute side by side, a thread each; 1 where the user has set their threads."""
+    import torch  # here: it takes seconds
+
+    return 1 if THREADS in os.environ else torch.get_num_threads()
+
+
 def _read_sizes(file: Path) -> dict[str, int]:
     """Return the sizes in a file of the system in bytes, by name; none where there is no such file."""
     try:

@@ -4,7 +4,7 @@ Overrides are the arguments of `mmrun train`: `strategy=component`, `encoder.ima
 """
 
 from mmrun.compose.composer import AUGMENTATIONS, Composer, expand_sweep, load, load_option
-from mmrun.compose.options import config_folders, list_options, use_config_dirs
+from mmrun.compose.options import list_options, use_config_dirs
 from mmrun.compose.rewriting import DEFAULT_ENCODER
 from mmrun.compose.stored import as_dict, as_yaml, restore
 
@@ -14,7 +14,6 @@ __all__ = [
     "Composer",
     "as_dict",
     "as_yaml",
-    "config_folders",
     "expand_sweep",
     "list_options",
     "load",

@@ -31,15 +31,6 @@ def use_config_dirs(extra: Sequence[str | Path] = ()) -> None:
     UserConfigs.folders = [*folders, *plugins.config_folders()]
 
 
-def config_folders() -> list[Path]:
-    """List the folders that are searched for YAML files.
-
-    Returns:
-        Those set by `use_config_dirs`, then that of the shipped files.
-    """
-    return [*UserConfigs.folders, config_dir()]
-
-
 def list_options(group: str) -> list[str]:
     """List the YAML files of a group.
 
@@ -50,7 +41,7 @@ def list_options(group: str) -> list[str]:
         Their names without suffix, sorted: attention, concat ...
     """
     names: set[str] = set()
-    for folder in config_folders():
+    for folder in (*UserConfigs.folders, config_dir()):
         names |= {path.stem for path in (folder / group).glob("*.yaml")}
     return sorted(names)
 

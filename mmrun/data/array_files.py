@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 
 from mmrun import digests, processes
+from mmrun.data_types import Arrays
 from mmrun.errors import DamagedError, StorageError
 
 PROGRESS = "progress.json"  # of arrays that are being written
 SAVE_SECONDS = 5.0  # between two times at which what is written is made safe
 BLOCK_SIZE = 1 << 22  # bytes read at a time
-
-Arrays = dict[str, np.ndarray]  # parts of a row by name, as a preprocessor returns them; or of several rows
 
 
 def write_arrays(

@@ -28,8 +28,7 @@ class CellFiles:
     """
 
     def __init__(self, cache: Path | None) -> None:
-        self._folder = None if cache is None else cache / FOLDER
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._cache = cache
 
     def store(self, content: bytes) -> Path:
         """Return the path of a file with this content.
@@ -40,26 +39,32 @@ class CellFiles:
         Raises:
             StorageError: it cannot be written.
         """
-        path = self._open_folder() / hashlib.sha256(content).hexdigest()[:40]
-        if not path.exists():
-            partial = path.with_name(f"{path.name}.{os.getpid()}")
-            try:
+        try:
+            folder = open_temporary("mmrun-cells-") if self._cache is None else self._cache / FOLDER
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / hashlib.sha256(content).hexdigest()[:40]
+            if not path.exists():
+                partial = path.with_name(f"{path.name}.{os.getpid()}")
                 partial.write_bytes(content)
                 partial.replace(path)
-            except OSError as error:
-                raise StorageError(f"{path.parent}: cannot be written ({error.strerror}); set cache=FOLDER") from None
-        return path
-
-    def _open_folder(self) -> Path:
-        if self._folder is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="mmrun-cells-")
-            self._folder = Path(self._temporary.name)
-            _TEMPORARY.append(self._temporary)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return self._folder
+            return path
+        except OSError as error:
+            folder = self._cache or Path(tempfile.gettempdir())
+            raise StorageError(f"{folder}: cannot be written ({error.strerror}); set cache=FOLDER") from None
 
 
-_TEMPORARY: list["tempfile.TemporaryDirectory[str]"] = []  # kept until the process ends: tables name their files
+_TEMPORARY: dict[str, "tempfile.TemporaryDirectory[str]"] = {}  # kept until the process ends: tables name their files
+
+
+def open_temporary(prefix: str) -> Path:
+    """Return a folder that is removed when the process ends, one for each prefix.
+
+    Args:
+        prefix: of its name.
+    """
+    if prefix not in _TEMPORARY:
+        _TEMPORARY[prefix] = tempfile.TemporaryDirectory(prefix=prefix)
+    return Path(_TEMPORARY[prefix].name)
 
 
 def infer_content(content: bytes) -> str | None:

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from mmrun.data.file_resolver import FileResolver
 from mmrun.data.infer import Modality
 from mmrun.data.items import FrameList, ItemList
-from mmrun.data.labels import Label, parse_number
+from mmrun.data.labels import MAX_TARGET, Label, parse_number
+from mmrun.data.names import shorten
 from mmrun.data.packed import PackedValues, Records, is_present
-from mmrun.data.sheets.numbers import parse_numbers
+from mmrun.data.sheets.numbers import is_infinite, parse_numbers
 from mmrun.data.sheets.sheet import Sheet
 from mmrun.errors import DataError
+
+MAX_QUOTED = 200  # letters of a cell in a message
 
 T = TypeVar("T")
 RawValues = (  # of one modality
@@ -84,7 +87,7 @@ class RowReader:
             try:
                 values.append(parse(cell))
             except DataError as error:
-                problems[code] = str(error)
+                problems[code] = _quote_start(str(error), cell)
                 values.append(None)
         for row in np.flatnonzero(np.isin(encoded.codes, list(problems))).tolist():
             self.reject(row, f"column '{column}': {problems[int(encoded.codes[row])]}")
@@ -99,7 +102,7 @@ class RowReader:
                 elif required:
                     raise DataError("is empty; fill it in")
             except DataError as error:
-                self.reject(row, f"column '{column}': {error}")
+                self.reject(row, f"column '{column}': {_quote_start(str(error), cell)}")
             yield value
 
     def read_numbers(self, column: str) -> "PackedValues[Label | None]":
@@ -113,7 +116,7 @@ class RowReader:
         """
         cells = self._sheet.columns[column]
         numbers = None if cells.arrays() is None else parse_numbers(cells)
-        if numbers is None:
+        if numbers is None or _has_unusable_number(cells, numbers):
             return self.read_column(column, parse_number)
         return cast(PackedValues[Label | None], PackedValues.from_numbers(numbers))
 
@@ -142,7 +145,7 @@ class RowReader:
         for row, name in enumerate(ids):
             if name is not None and first_rows.setdefault(name, row) != row:
                 first = self._sheet.locate_rows()[first_rows[name]]
-                self.reject(row, f"column '{column}': '{name}' is also in {first}; ids have to be unique")
+                self.reject(row, f"column '{column}': '{shorten(name)}' is also in {first}; ids have to be unique")
         return ids
 
     def require_any_modality(self, values: Mapping[str, Sequence[object]], has_times: bool = False) -> None:
@@ -201,6 +204,20 @@ class RowReader:
         return [self._messages[row] for row in sorted(self._messages)]
 
 
+def _quote_start(message: str, cell: object) -> str:
+    """Return a message in which a cell, which may have megabytes, is quoted by its start."""
+    text = str(cell)
+    return message if len(text) <= MAX_QUOTED else message.replace(text, shorten(text, MAX_QUOTED))
+
+
+def _has_unusable_number(cells: PackedValues[object], numbers: np.ndarray) -> bool:
+    """Return whether a number is infinite or beyond float32; `parse_number` raises an error for it."""
+    is_missing = np.isnan(numbers)
+    if (np.abs(numbers[~is_missing]) > MAX_TARGET).any():
+        return True
+    return bool(cells.take(np.flatnonzero(is_missing)).map(is_infinite).any())
+
+
 def read_values(reader: RowReader, modality: Modality, files: FileResolver) -> RawValues:
     """Read the raw values of a modality.
 
@@ -214,11 +231,9 @@ def read_values(reader: RowReader, modality: Modality, files: FileResolver) -> R
     """
     if modality.kind == "tabular":
         return reader.read_records(modality.columns)
-    column = modality.columns[0]
-    if modality.kind == "text":
-        return reader.read_column(column, files.parse_text)
-    if modality.kind == "series":
-        return reader.read_column(column, files.parse_series)
-    if modality.kind == "video":
-        return reader.read_column(column, files.parse_video)
-    return reader.read_column(column, files.parse_files)
+    parsers: dict[str, Callable[[object], Any]] = {
+        "text": files.parse_text,
+        "series": files.parse_series,
+        "video": files.parse_video,
+    }
+    return reader.read_column(modality.columns[0], parsers.get(modality.kind, files.parse_files))

@@ -16,6 +16,7 @@ from mmrun.errors import DamagedError
 MEMORY = "files.sqlite"  # in the cache folder
 DIGEST_SIZE = 20  # bytes
 SETTLED = 2_000_000_000  # nanoseconds without a change after which a file is remembered: clocks of disks are coarse
+MAX_STAMPS = 100_000  # files whose stamps are kept; of more, none are compared later
 CHUNK_SIZE = 500  # files looked up and remembered at once
 TIMEOUT = 10  # seconds to wait for another process that writes
 TABLE = "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, stamp TEXT, digest TEXT) WITHOUT ROWID"
@@ -29,10 +30,14 @@ class FileDigests:
 
     Args:
         memory: an SQLite file that processes share; None: nothing is remembered.
+
+    Attributes:
+        stamps: `read_stamp` of the files that were digested, by path; of some more than MAX_STAMPS at most.
     """
 
     def __init__(self, memory: Path | None = None) -> None:
         self._memory = memory
+        self.stamps: dict[str, str] = {}
 
     @property
     def folder(self) -> Path | None:
@@ -55,13 +60,15 @@ class FileDigests:
 
     def _digest_chunk(self, paths: list[str], pool: ThreadPoolExecutor) -> list[str]:
         now = time.time_ns()
-        stamps = {path: _read_stamp(path) for path in paths}
+        stamps = {path: read_stamp(path) for path in paths}
+        if len(self.stamps) <= MAX_STAMPS:
+            self.stamps |= stamps
         known = self._recall(paths)
         changed = [path for path, stamp in stamps.items() if path not in known or known[path][0] != stamp]
         computed: Known = {}
         for path, digest in zip(changed, pool.map(_digest_file, changed), strict=True):
             computed[path] = stamps[path], digest
-        self._remember({path: found for path, found in computed.items() if _is_settled(found[0], now)})
+        self._remember({path: entry for path, entry in computed.items() if _is_settled(entry[0], now)})
         known |= computed
         return [known[path][1] for path in paths]
 
@@ -121,8 +128,12 @@ class NoDigests(FileDigests):
         yield from ("" for _ in paths)
 
 
-def _read_stamp(path: str) -> str:
-    """Return what changes whenever a file is written: its size, times and inode; empty where it cannot be asked."""
+def read_stamp(path: str) -> str:
+    """Return what changes whenever a file is written: its size, times and inode; empty where it cannot be asked.
+
+    Args:
+        path: of the file.
+    """
     try:
         return stat_file(path).stamp
     except OSError:

@@ -46,6 +46,7 @@ class FileResolver:
         cache: Path | None = None,
     ) -> None:
         self._root_option = root_option
+        self._shown_root = "the working folder" if root == Path() else str(root)
         self._cell_files = CellFiles(cache)
         self._root, self._allow_outside = os.path.abspath(root), allow_outside
         self._real_root = os.path.realpath(root)
@@ -83,16 +84,18 @@ class FileResolver:
 
     def _locate(self, cell: object) -> str:
         """Return the path of a file or folder, which need not exist, if it lies in the root."""
-        if not isinstance(cell, str):
-            raise DataError(f"{cell!r} is not a file name; give a path below {self._root}")
+        if not isinstance(cell, str) or not _can_be_path(cell):
+            raise DataError(f"{cell!r} is not a file name; give a path below {self._shown_root}")
         path = os.path.normpath(os.path.join(self._root, cell))
         is_inside = path.startswith(self._root.rstrip(os.sep) + os.sep)
         if not (is_inside or self._allow_outside):
             raise DataError(
-                f"'{cell}' lies outside {self._root}; set {self._root_option} or dataset.allow_outside=true"
+                f"'{cell}' lies outside {self._shown_root}; set {self._root_option} or dataset.allow_outside=true"
             )
         if not (self._allow_outside or self._is_really_inside(path)):
-            raise DataError(f"'{cell}' is a link out of {self._root}; copy the file, or set dataset.allow_outside=true")
+            raise DataError(
+                f"'{cell}' is a link out of {self._shown_root}; copy the file, or set dataset.allow_outside=true"
+            )
         return path
 
     def parse_files(self, cell: object) -> Path | ItemList | None:
@@ -101,9 +104,9 @@ class FileResolver:
         Raises:
             DataError: as for `resolve`; or the cell names too many files.
         """
-        if is_missing_mark(cell) and not os.path.exists(os.path.join(self._root, str(cell))):
+        if is_missing_mark(cell) and not self._exists(str(cell)):
             return None
-        if isinstance(cell, str) and (not may_be_several(cell) or os.path.exists(os.path.join(self._root, cell))):
+        if isinstance(cell, str) and (not may_be_several(cell) or self._exists(cell)):
             return self.resolve(cell)  # whatever separator its name contains
         items = split_items(cell)
         if len(items) > limits.MAX_ITEMS:
@@ -116,11 +119,11 @@ class FileResolver:
         Raises:
             DataError: as for `resolve`; or a folder holds no image, or the cell names several videos.
         """
-        if is_missing_mark(cell) and not os.path.exists(os.path.join(self._root, str(cell))):
+        if is_missing_mark(cell) and not self._exists(str(cell)):
             return None
         if isinstance(cell, str) and os.path.isdir(folder := self._locate(cell)):
             return FrameList(self.resolve(os.path.join(cell, name)) for name in list_frames(folder))
-        if isinstance(cell, bytes) or (isinstance(cell, str) and os.path.exists(os.path.join(self._root, cell))):
+        if isinstance(cell, bytes) or (isinstance(cell, str) and self._exists(cell)):
             return self.resolve(cell)
         names = split_items(cell)
         if len(names) == 1:
@@ -131,6 +134,9 @@ class FileResolver:
         if len(names) > limits.MAX_FRAME_FILES:
             raise DataError(f"names {len(names):,} frames; at most {limits.MAX_FRAME_FILES:,} are read")
         return FrameList(map(self.resolve, names))
+
+    def _exists(self, cell: str) -> bool:
+        return os.path.exists(os.path.join(self._root, cell))
 
     def is_folder(self, cell: object) -> bool:
         """Return whether a cell names a folder in the root."""
@@ -199,10 +205,9 @@ class FileResolver:
         if isinstance(cell, list | dict | bytes):
             raise DataError(f"is a {type(cell).__name__}, not text; write a string")
         text = str(cell)
-        if text.lower().endswith(DOCUMENTS) and os.path.isfile(os.path.join(self._root, text)):
-            return self.resolve(text)  # which says that it is not read
-        if text.lower().endswith(".txt") and os.path.isfile(os.path.join(self._root, text)):
-            return self.resolve(text)
+        has_suffix = text[-5:].lower().endswith((".txt", *DOCUMENTS))  # not of the whole, which may be long
+        if has_suffix and os.path.isfile(os.path.join(self._root, text)):
+            return self.resolve(text)  # of a document, an error says that it is not read
         return text
 
     def parse_series(self, cell: object) -> np.ndarray | Path:
@@ -225,3 +230,11 @@ class FileResolver:
             except ValueError:
                 raise DataError(f"{cell[:40]!r} is not a series; write [1.5, 2, ...] or name a .npy file") from None
         return read_numbers(numbers).astype(np.float32)
+
+
+def _can_be_path(cell: str) -> bool:
+    """Return whether the operating system can have a file of this name: without zero bytes and halves of characters."""
+    try:
+        return b"\0" not in os.fsencode(cell)
+    except UnicodeEncodeError:
+        return False

@@ -24,14 +24,11 @@ def is_frame(name: str) -> bool:
     return splitext(name)[1].lower() in FRAME_SUFFIXES
 
 
-def split_numbers(name: str) -> list[tuple[bool, int, str]]:
-    """Return what sorts names by the numbers in them, so that 2.png precedes 10.png.
-
-    Args:
-        name: of a file.
-    """
+def _split_numbers(name: str) -> list[tuple[int, str, str]]:
+    """Return what sorts names by the numbers in them, so that 2.png precedes 10.png."""
     parts = [part for part in re.split(r"(\d+)", name) if part]
-    return [(True, int(part), part) if part.isdecimal() else (False, 0, part) for part in parts]
+    digits = [part.lstrip("0") if part.isdecimal() else "" for part in parts]
+    return [(len(number), number, part) for number, part in zip(digits, parts, strict=True)]
 
 
 def list_frames(folder: str) -> list[str]:
@@ -68,7 +65,7 @@ def list_files(folder: str, suffixes: Collection[str], limit: int, noun: str) ->
                 names.append(entry.name)
             if len(names) > limit:
                 raise DataError(f"'{basename(folder)}' holds more than {limit:,} {noun}, which is refused")
-    return sorted(names, key=split_numbers)
+    return sorted(names, key=_split_numbers)
 
 
 def find_clips(names: Iterable[str], depth: int) -> dict[str, list[str]]:
@@ -82,7 +79,7 @@ def find_clips(names: Iterable[str], depth: int) -> dict[str, list[str]]:
         By folder, its images in order; empty where the images are not those of clips.
     """
     clips = {}
-    for folder, files in groupby(sorted(names, key=lambda name: (dirname(name), split_numbers(name))), dirname):
+    for folder, files in groupby(sorted(names, key=lambda name: (dirname(name), _split_numbers(name))), dirname):
         clips[folder] = list(files)
     is_clip = all(folder.count("/") == depth and _are_consecutive(files) for folder, files in clips.items())
     return clips if is_clip and "" not in clips else {}

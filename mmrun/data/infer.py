@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Container, Mapping, Sequence
-from difflib import get_close_matches
-from itertools import count
+from itertools import chain, count
 from pathlib import PurePosixPath
 from typing import NamedTuple
 from unicodedata import normalize
@@ -14,11 +13,12 @@ from mmrun.data.cell_files import infer_content
 from mmrun.data.items import split_items
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
+from mmrun.data.sheets.chunks import SAMPLE_ROWS
 from mmrun.data.sheets.numbers import as_number, is_missing_mark, parse_numbers, parse_series
-from mmrun.data.sheets.sheet import SAMPLE_ROWS, Reading, Sheet
+from mmrun.data.sheets.sheet import Reading, Sheet
 from mmrun.data.suffixes import SUFFIXES
 from mmrun.data.unreadable import find_unreadable
-from mmrun.errors import ConfigError, DataError
+from mmrun.errors import ConfigError, DataError, nearest
 from mmrun.kinds import KINDS
 
 TASKS = ("classification", "ordinal", "multilabel", "regression")  # "ordinal" is never inferred
@@ -124,13 +124,13 @@ def find_identifiers(sheet: Sheet, reserved: Container[str | None]) -> list[str]
         cells = column.head(SAMPLE_ROWS).drop_empty()
         if len(cells) < MIN_IDENTIFIERS or len(set(map(str, cells))) < len(cells):
             continue
-        if not any(_names_files(cell, kind) for cell in cells for kind in SUFFIXES):
+        if not any(_names_any_files(split_items(cell)) for cell in cells):
             identifiers.append(name)
     return identifiers
 
 
-def require_column(sheet: Sheet, name: str, key_path: str) -> None:
-    """Check that the file has a column.
+def require_column(sheet: Sheet, name: str, key_path: str) -> str:
+    """Return the name of a column as the file spells it: with composed accents.
 
     Args:
         sheet: the file.
@@ -140,14 +140,15 @@ def require_column(sheet: Sheet, name: str, key_path: str) -> None:
     Raises:
         ConfigError: there is no such column.
     """
+    name = normalize("NFC", name)
     if name not in sheet.columns:
-        close = get_close_matches(name, sheet.columns, n=1)
-        suggestion = f"; did you mean '{close[0]}'?" if close else ""
+        suggestion = nearest(name, sheet.columns)
         if all(part in sheet.columns for part in name.split(",")):
             suggestion = f"; write {key_path}=[{name}] for several columns, or add -m for several runs"
         raise ConfigError(
             f"{key_path}: {sheet.name} has no column '{name}'{suggestion} (it has {', '.join(sheet.columns)})"
         )
+    return name
 
 
 def infer_task(cells: Sequence[object]) -> InferredTask:
@@ -197,13 +198,13 @@ def _list_different(cells: Sequence[object]) -> Sequence[object]:
 
 
 def _requested_modality(sheet: Sheet, modality: str, columns: str | Sequence[str], kind: str | None) -> Modality:
-    names = [normalize("NFC", name) for name in ([columns] if isinstance(columns, str) else columns)]
     if name_modality(modality) != modality:
         raise ConfigError(
             f"dataset.columns: '{modality}' cannot name a modality; call it {name_modality(modality)}, for example"
         )
-    for name in names:
-        require_column(sheet, name, f"dataset.columns.{modality}")
+    names = []
+    for name in [columns] if isinstance(columns, str) else columns:
+        names.append(require_column(sheet, name, f"dataset.columns.{modality}"))
     return _build_modality(modality, names, sheet, kind)
 
 
@@ -298,13 +299,14 @@ def infer_kind(cells: Sequence[object], name: str) -> tuple[str, str]:
     """
     if parse_numbers(cells) is not None:  # first, as it is the quickest and a wide table has mostly numbers
         return "tabular", "numbers"
-    contents = [split_items(cell) for cell in cells]
-    if all(isinstance(item, bytes) for items in contents for item in items):
-        return _infer_content([item for items in contents for item in items])
-    if POINT_CLOUD_NAMES.search(name) and np.mean([_may_name_points(cell) for cell in cells]) >= MIN_FILE_NAMES:
+    contents = [split_items(cell) for cell in cells]  # once: the text of a list may be long
+    items = list(chain.from_iterable(contents))
+    if all(isinstance(item, bytes) for item in items):
+        return _infer_content(items, name)
+    if POINT_CLOUD_NAMES.search(name) and np.mean(list(map(_may_name_points, contents))) >= MIN_FILE_NAMES:
         return "points", "column name"
     for kind in (*SUFFIXES, "text"):
-        if np.mean([_names_files(cell, kind) for cell in cells]) >= MIN_FILE_NAMES:
+        if np.mean([_names_files(names, kind) for names in contents]) >= MIN_FILE_NAMES:
             return kind, "file names"
     if all(_is_list(cell) for cell in cells):
         return "series", "lists of numbers"
@@ -315,11 +317,14 @@ def infer_kind(cells: Sequence[object], name: str) -> tuple[str, str]:
     return "text", "words"
 
 
-def _infer_content(cells: Sequence[object]) -> tuple[str, str]:
+def _infer_content(cells: Sequence[object], name: str) -> tuple[str, str]:
     kinds = {infer_content(cell) for cell in cells if isinstance(cell, bytes)}
     kind = kinds.pop()
     if kinds or kind is None:
-        raise DataError("a column holds binary data that are neither pictures, sounds nor videos; leave it out")
+        raise DataError(
+            f"column '{name}' holds binary data that are neither pictures, sounds nor videos; leave it out of "
+            "dataset.columns"
+        )
     return kind, "bytes"
 
 
@@ -335,14 +340,18 @@ def _are_series(cells: Sequence[object]) -> bool:
     return usual >= MIN_SERIES and (usual >= MIN_WHOLE_SERIES or any("." in str(cell) for cell in cells))
 
 
-def _names_files(cell: object, kind: str) -> bool:
-    """Return whether a cell is the name of a file of a kind, or of several, be they of a format that is read or not."""
-    return all(isinstance(name, str) and _has_kind(name, kind) for name in split_items(cell))
+def _names_files(items: Sequence[object], kind: str) -> bool:
+    """Return whether the items of a cell are names of files of a kind, be they of a format that is read or not."""
+    return all(isinstance(name, str) and _has_kind(name, kind) for name in items)
 
 
-def _may_name_points(cell: object) -> bool:
-    """Return whether a cell is the name of a file that may hold points: an array, or a file of points."""
-    return _names_files(cell, "points") or (isinstance(cell, str) and cell.lower().endswith(".npy"))
+def _names_any_files(items: Sequence[object]) -> bool:
+    return any(_names_files(items, kind) for kind in SUFFIXES)
+
+
+def _may_name_points(items: Sequence[object]) -> bool:
+    """Return whether the items of a cell are names of files that may hold points: arrays, or files of points."""
+    return _names_files(items, "points") or str(items[-1]).lower().endswith(".npy")
 
 
 def _has_kind(name: str, kind: str) -> bool:

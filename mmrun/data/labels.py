@@ -7,10 +7,12 @@ import numpy as np
 
 from mmrun.data.names import normalize_name, sort_names
 from mmrun.data.packed import PackedValues
-from mmrun.data.sheets.numbers import as_number, is_missing_mark, parse_numbers
+from mmrun.data.sheets.numbers import as_number, is_infinite, is_missing_mark, parse_numbers
 from mmrun.data.table import Target
 from mmrun.data_types import IGNORE_INDEX
 from mmrun.errors import DataError
+
+MAX_TARGET = float(np.finfo(np.float32).max)  # as targets are stored
 
 Label = str | list[str] | float | np.ndarray  # of one row: a class, a set of labels, a number or several
 
@@ -53,15 +55,14 @@ def encode_target(
     if task == "regression":
         return _encode_numbers(labels, column, file)
     if task == "multilabel":
-        return _encode_label_sets(labels)
+        return _encode_label_sets(labels, column, file)
     labels = labels if isinstance(labels, PackedValues) else PackedValues(labels)
     encoded = labels.encode()
     different = labels if encoded is None else encoded.values
     names = sort_names({str(label) for label in different if label is not None})
     if len(names) < 2:
-        raise DataError(
-            f"{file}: column '{column}': all rows are {', '.join(names)}; a target needs at least two classes"
-        )
+        actual = f"all rows are {names[0]}" if names else "no row has a class"
+        raise DataError(f"{file}: column '{column}': {actual}; a target needs at least two classes")
     if task == "ordinal":
         names = _order_classes(names, order, column, file)
     numbers = {name: number for number, name in enumerate(names)}
@@ -69,11 +70,13 @@ def encode_target(
     return Target(task, classes.astype(np.int64), names)
 
 
-def _encode_label_sets(label_sets: Sequence[Label | None]) -> Target:
+def _encode_label_sets(label_sets: Sequence[Label | None], column: str, file: str) -> Target:
     """Encode each row's set of labels as zeros and ones; a hidden row is NaN."""
     distinct: set[str] = set()
     for labels in label_sets:
         distinct.update(() if labels is None else cast(list[str], labels))
+    if not distinct:
+        raise DataError(f"{file}: column '{column}': no row has a label; fill in some, or name another target")
     names = sort_names(distinct)
     numbers = {name: number for number, name in enumerate(names)}
     matrix = np.zeros((len(label_sets), len(names)), dtype=np.float32)
@@ -91,7 +94,9 @@ def _encode_numbers(labels: Sequence[Label | None], column: str, file: str) -> T
         if column_of_numbers is not None:
             return Target("regression", column_of_numbers.astype(np.float32), [column])
     widths = {np.size(numbers) for numbers in labels if numbers is not None}
-    if len(widths) != 1:
+    if not widths:
+        raise DataError(f"{file}: column '{column}': no row has a number; fill it in, or name another target")
+    if len(widths) > 1:
         raise DataError(
             f"{file}: column '{column}': has lists of {sorted(widths)} numbers; give every row the same number"
         )
@@ -140,16 +145,19 @@ def _parse_numbered_class(cell: object) -> str | None:
 def _parse_labels(cell: object) -> list[str]:
     """Parse ["a", "b"] or "a|b"; "|" alone means no label."""
     labels = cell if isinstance(cell, list) else str(cell).split("|")
-    names = map(normalize_name, labels)
+    names = [normalize_name(label) for label in labels if label is not None]
     return [name for name in names if name]
 
 
 def parse_number(cell: object) -> Label | None:
     """Parse a number, or a list of numbers; None where one is missing."""
-    numbers = [as_number(item) for item in (cell if isinstance(cell, list) else [cell])]
+    items = cell if isinstance(cell, list) else [cell]
+    numbers = [as_number(item) for item in items]
     if None in numbers:
         raise DataError(f"{cell!r} is not a number; correct it, or set dataset.task=classification")
     array = np.array(numbers, dtype=np.float64)
+    if any(map(is_infinite, items)) or (np.abs(array) > MAX_TARGET).any():
+        raise DataError(f"{cell!r} is infinite or beyond the range of float32; correct it, or empty the cell")
     if np.isnan(array).any():
         return None
     return array if isinstance(cell, list) else float(array[0])

@@ -9,19 +9,13 @@ from torch import Tensor
 from mmrun.data.store import LazyColumn, MappedColumn, PreprocessedColumn
 
 WINDOW = 50  # batches within which rows are sorted: more would save little padding, and make batches less random
-MULTIPLES = {"ids": 8, "values": 8, "waveform": 1600}  # of widths, for few distinct shapes and for tensor cores
+MULTIPLES = {"ids": 2, "values": 8, "waveform": 1600}  # of widths, for few distinct shapes; a token costs most
+MIN_WIDTH = 8  # tokens, steps or samples
 PADDED = (*MULTIPLES, "mask")  # parts along whose last axis rows are padded, at the end
 
 
-def measure_lengths(parts: Mapping[str, Tensor]) -> Tensor | None:
-    """Return the length of each row: tokens of a text, steps of a series, samples of a sound.
-
-    Args:
-        parts: of one modality.
-
-    Returns:
-        [B] int64, of several items the longest; None for what is not padded, and for features.
-    """
+def _measure_lengths(parts: Mapping[str, Tensor]) -> Tensor | None:
+    """Return the length of each row [B], of several items the longest; None of what is not padded, and of features."""
     if "waveform" in parts:
         lengths = parts["length"]
     elif "ids" in parts or "values" in parts:
@@ -43,7 +37,7 @@ def measure_columns(columns: Iterable[PreprocessedColumn]) -> np.ndarray | None:
     totals = []
     for column in columns:
         parts = column.parts if isinstance(column, MappedColumn) else {}
-        lengths = measure_lengths(parts)
+        lengths = _measure_lengths(parts)
         if lengths is not None:
             totals.append(lengths.numpy() / _get_width(parts))
     return np.sum(totals, axis=0) if totals else None
@@ -61,13 +55,13 @@ def compute_mean_width(column: PreprocessedColumn, batches: np.ndarray) -> int |
     """
     rows = torch.from_numpy(batches.ravel())
     parts = column.gather(rows[:1])
-    if measure_lengths(parts) is None:
+    if _measure_lengths(parts) is None:
         return None
     if isinstance(column, LazyColumn):
         parts = column.gather(rows)
     else:
         parts |= {name: column.parts[name][rows] for name in ("mask", "length") if name in column.parts}
-    lengths = measure_lengths(parts)
+    lengths = _measure_lengths(parts)
     assert lengths is not None
     longest = lengths.view(batches.shape).amax(1)
     return round(np.mean([_round_up(parts, length) for length in longest.tolist()]))
@@ -109,9 +103,10 @@ def crop_padding(parts: dict[str, Tensor]) -> dict[str, Tensor]:
         parts: of one modality, [B, ..., T]; others than texts, series and sounds stay as they are.
 
     Returns:
-        [B, ..., width], the width rounded up to a multiple of 8 tokens or steps, or of 1,600 samples.
+        [B, ..., width], the width rounded up to an even number of tokens, at least 8, or to a
+            multiple of 8 steps or 1,600 samples.
     """
-    lengths = measure_lengths(parts)
+    lengths = _measure_lengths(parts)
     return parts if lengths is None else crop_parts(parts, _round_up(parts, int(lengths.max())))
 
 
@@ -140,4 +135,4 @@ def _get_width(parts: Mapping[str, Tensor]) -> int:
 def _round_up(parts: Mapping[str, Tensor], length: int) -> int:
     """Return the width of a batch whose longest row has a length."""
     multiple = next(MULTIPLES[name] for name in MULTIPLES if name in parts)
-    return min(-(-max(1, length) // multiple) * multiple, _get_width(parts))
+    return min(-(-max(MIN_WIDTH, length) // multiple) * multiple, _get_width(parts))

@@ -6,7 +6,9 @@ row, in `mmrun data check` and in training alike.
 
 import json
 import math
+import re
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -47,6 +49,8 @@ MAX_UNPACKED_BYTES = 1 << 40  # of an archive: 1 TiB
 MAX_UNPACKED_RATIO = 200  # of the bytes in an archive to its size; deflate reaches 1,000 on zeros
 MIN_UNPACKED_CHECKED = 1 << 28  # archives of less than 256 MiB are not worth a limit on the ratio
 
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # the start of an escape that is half a character
+
 EXTERNAL_FORMATS = ("EPS",)  # images that Pillow passes to another program: Ghostscript
 
 
@@ -70,7 +74,10 @@ def check_image(image: "Image", name: str) -> None:
     """
     if image.format in EXTERNAL_FORMATS:
         raise DataError(f"{name} is {image.format}, which is not read; convert it to PNG")
-    width, height = image.size
+    _check_pixels(*image.size, name)
+
+
+def _check_pixels(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
         raise DataError(
             f"{name} has {width} x {height} pixels; more than {MAX_PIXELS / 1e6:.0f} million are refused, so resize it"
@@ -89,10 +96,7 @@ def check_video(width: int, height: int, num_frames: int, name: str) -> None:
     Raises:
         DataError: its frames are too large, or too many.
     """
-    if width * height > MAX_PIXELS:
-        raise DataError(
-            f"{name} has {width} x {height} pixels; more than {MAX_PIXELS / 1e6:.0f} million are refused, so resize it"
-        )
+    _check_pixels(width, height, name)
     if num_frames > MAX_FRAMES or width * height * num_frames > MAX_VIDEO_PIXELS:
         raise DataError(
             f"{name} has more than {MAX_FRAMES:,} frames, or {MAX_VIDEO_PIXELS / 1e9:.0f} billion pixels in all, which "
@@ -182,14 +186,42 @@ def parse_json(text: str | bytes, shrink: Callable[[dict[str, Any]], object] | N
         shrink: replaces each object once it is parsed, so that large files need less memory.
 
     Raises:
-        ValueError: it is not JSON, or lists and objects lie more than MAX_DEPTH deep inside each other.
+        ValueError: it is not JSON, an object has two equal keys, a text holds half a character, or lists and objects
+            lie more than MAX_DEPTH deep inside each other.
     """
+    decoder = DECODER
+    if shrink is not None:
+        decoder = json.JSONDecoder(object_pairs_hook=lambda pairs: shrink(_build_object(pairs)))
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
     try:
-        value = json.loads(text, object_hook=shrink)
+        value: object = decoder.decode(text)
         _check_depth(value)
     except RecursionError:
         raise ValueError(f"more than {MAX_DEPTH} brackets inside each other") from None
+    _check_characters(text, value)
     return value
+
+
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        [(key, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key '{key}' occurs twice in an object")
+    return values
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_build_object)
+
+
+def _check_characters(text: str, value: object) -> None:
+    """Raise a ValueError if an escape such as \\ud83d is half a character: no file and no tokenizer can hold it."""
+    if SURROGATE.search(text) is None:
+        return
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{ascii(error.object[error.start])[1:-1]} is half a character") from None
 
 
 def check_column_count(num_columns: int, name: str) -> None:
@@ -222,6 +254,22 @@ def check_row_count(num_rows: int, num_bytes: int, name: str) -> None:
     """
     if num_rows > MIN_ROWS_CHECKED and num_rows > MAX_ROWS_PER_BYTE * num_bytes:
         raise DataError(f"{name} claims {num_rows:,} rows in {num_bytes:,} bytes; write it again")
+
+
+def check_unpacked_size(num_bytes: int, path: Path, mend: str) -> None:
+    """Check how large the files in an archive claim to be in all.
+
+    Args:
+        num_bytes: that they claim.
+        path: of the archive.
+        mend: what the user can do.
+
+    Raises:
+        DataError: it is more than the archive can reasonably hold.
+    """
+    limit = max(MIN_UNPACKED_CHECKED, MAX_UNPACKED_RATIO * path.stat().st_size)
+    if num_bytes > min(limit, MAX_UNPACKED_BYTES):
+        raise DataError(f"{path.name}: unpacks to more than is read, {num_bytes:,} bytes; {mend}")
 
 
 def _check_depth(value: object, depth: int = 0) -> None:

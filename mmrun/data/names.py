@@ -8,13 +8,13 @@ import numpy as np
 
 from mmrun.data.packed import PackedValues
 
-INTEGER = re.compile(r"[+-]?\d+")
+SHORT_INTEGER = re.compile(r"[+-]?\d{1,100}")  # Python refuses to parse thousands of digits
 WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
 MAX_FIXED = 64  # letters of a name that arrays of fixed width hold for each row
 
 
 def normalize_name(cell: object) -> str:
-    """Return a cell as a name: true, 7 for 7.0, text without outer spaces and with composed accents (Unicode NFC).
+    """Return a cell as a name: true, 7 for 7.0, 0 for -0.0, text without outer spaces and in Unicode's form NFC.
 
     Args:
         cell: text, number or bool.
@@ -23,7 +23,9 @@ def normalize_name(cell: object) -> str:
         return str(cell).lower()
     text = unicodedata.normalize("NFC", str(cell)).strip()
     whole_number = WHOLE_NUMBER.fullmatch(text)
-    return whole_number[1] if whole_number else text
+    if whole_number is None:
+        return text
+    return "0" if whole_number[1] == "-0" else whole_number[1]
 
 
 def collect_names(column: PackedValues[str | None]) -> np.ndarray:
@@ -59,7 +61,7 @@ def find_near_equal(names: Iterable[str]) -> list[tuple[str, str]]:
     first_names: dict[str, str] = {}
     pairs = []
     for name in sorted(names):
-        first = first_names.setdefault(_fold(name), name)
+        first = first_names.setdefault(_fold_case(name), name)
         if first != name:
             pairs.append((first, name))
     return pairs
@@ -72,16 +74,19 @@ def sort_names(names: Iterable[str]) -> list[str]:
         names: distinct.
     """
     distinct = set(names)
-    are_integers = all(INTEGER.fullmatch(name) for name in distinct)
+    are_integers = all(SHORT_INTEGER.fullmatch(name) for name in distinct)
     return sorted(distinct, key=lambda name: (int(name) if are_integers else 0, name))
 
 
-def _fold(name: str) -> str:
+def _fold_case(name: str) -> str:
     """Return what near-equal names have in common."""
     folded = unicodedata.normalize("NFKC", name).casefold()
-    visible = (letter for letter in folded if not letter.isspace() and unicodedata.category(letter) not in ("Cf", "Cc"))
-    text = "".join(visible) or name
-    return str(int(text)) if INTEGER.fullmatch(text) else text
+    text = folded if folded.isascii() and folded.isalnum() else "".join(filter(_is_visible, folded)) or name
+    return str(int(text)) if SHORT_INTEGER.fullmatch(text) else text
+
+
+def _is_visible(letter: str) -> bool:
+    return not letter.isspace() and unicodedata.category(letter) not in ("Cf", "Cc")
 
 
 def shorten(text: str, length: int = 80) -> str:
@@ -92,3 +97,14 @@ def shorten(text: str, length: int = 80) -> str:
         length: letters to keep.
     """
     return text if len(text) <= length else f"{text[:length]} ..."
+
+
+def join_names(names: Sequence[str], limit: int) -> str:
+    """Return a list for a message: "a, b and 7 more".
+
+    Args:
+        names: to list.
+        limit: how many are listed.
+    """
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

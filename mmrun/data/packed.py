@@ -4,7 +4,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
@@ -125,7 +125,7 @@ class PackedValues(Sequence[T]):
             kind: other than strings, integers, floats, booleans and paths.
         """
         loose = (chunk for chunk in self._chunks if not isinstance(chunk, _ArrowValues))
-        return any(isinstance(value, kind) for chunk in loose for value in chunk)
+        return any(isinstance(value, kind) for value in chain.from_iterable(loose))
 
     def head(self, length: int) -> "PackedValues[T]":
         """Return the first values.

@@ -54,19 +54,11 @@ class SyncBatcher:
         self.build_batch = build_batch
 
     def submit(self, *args: object) -> Callable[[], Batch]:
-        """Return the request for a batch.
-
-        Args:
-            args: of `build_batch`.
-        """
+        """Return the request for a batch."""
         return lambda: self.build_batch(*args)
 
     def result(self, pending: Callable[[], Batch]) -> Batch:
-        """Build the batch.
-
-        Args:
-            pending: that `submit` returned.
-        """
+        """Build the batch."""
         return pending()
 
 
@@ -95,19 +87,11 @@ class Prefetcher:
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call, unused-ignore]
 
     def submit(self, *args: object) -> Pending:
-        """Start to build a batch.
-
-        Args:
-            args: of `build_batch`.
-        """
+        """Start to build a batch."""
         return self.pool.submit(self._build, *args)
 
     def result(self, pending: Pending) -> Batch:
-        """Wait for a batch, and let the current stream wait for its copy; an error in the thread is raised here.
-
-        Args:
-            pending: that `submit` returned.
-        """
+        """Wait for a batch, and let the current stream wait for its copy; an error in the thread is raised here."""
         batch, copied = pending.result()
         if copied is not None:
             computing = torch.cuda.current_stream(self.device)

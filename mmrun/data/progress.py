@@ -1,14 +1,13 @@
-"""What is said while rows are decoded: how many, at which rate, and for whom this process waits."""
+"""The progress of decoding: how many rows are done, and at which rate."""
 
 import time
-from collections.abc import Callable
 from typing import Protocol
 
 WORTH_A_LINE = 5.0  # seconds that decoding takes at least, to be reported when it is done
 
 
 class Listener(Protocol):
-    """Is told what happens while a column is opened; callbacks of a run are such."""
+    """Receives messages while a column is opened; the callbacks of a run implement it."""
 
     def on_message(self, text: str) -> None:
         """Report something that the user should know.
@@ -44,11 +43,10 @@ class DecodingProgress:
         kind: of the column.
         num_rows: of the column.
         listener: is shown the progress.
-        now: returns seconds.
     """
 
-    def __init__(self, kind: str, num_rows: int, listener: Listener, now: Callable[[], float] = time.monotonic) -> None:
-        self.kind, self.num_rows, self.listener, self.now = kind, num_rows, listener, now
+    def __init__(self, kind: str, num_rows: int, listener: Listener) -> None:
+        self.kind, self.num_rows, self.listener = kind, num_rows, listener
         self.start(0)
 
     def start(self, num_decoded: int) -> None:
@@ -58,7 +56,7 @@ class DecodingProgress:
             num_decoded: rows that were decoded before.
         """
         self.num_before = self.num_decoded = num_decoded
-        self.started_at = self.now()
+        self.started_at = time.monotonic()
 
     def advance(self, num_rows: int) -> None:
         """Count some rows, and show how many are done.
@@ -73,12 +71,12 @@ class DecodingProgress:
 
     def describe(self) -> list[str]:
         """Return a line about the whole, or none if it was quick and nothing was decoded before."""
-        seconds = self.now() - self.started_at
+        seconds = time.monotonic() - self.started_at
         if seconds < WORTH_A_LINE and not self.num_before:
             return []
         before = f", {self.num_before:,} of them before this process started" if self.num_before else ""
         return [f"{self.kind}: {self.num_decoded:,} rows decoded in {seconds:.0f} s{before}, {self._format_rate()}"]
 
     def _format_rate(self) -> str:
-        seconds = max(self.now() - self.started_at, 1e-3)
+        seconds = max(time.monotonic() - self.started_at, 1e-3)
         return f"{(self.num_decoded - self.num_before) / seconds:,.0f} rows/s"

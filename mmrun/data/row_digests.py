@@ -5,6 +5,7 @@ import os
 import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -99,7 +100,7 @@ def _digest_names(names: Sequence[str]) -> np.ndarray:
 
 def _digest_values(values: Sequence[object], files: FileDigests) -> np.ndarray:
     """Return the digests [N] of raw values; that of a path is the digest of the file's content."""
-    contents = files.digest(str(path) for value in values for path in list_paths(value))
+    contents = files.digest(map(str, chain.from_iterable(map(list_paths, values))))
     return np.fromiter((_digest_value(value, contents) for value in values), dtype=np.uint32, count=len(values))
 
 
@@ -212,7 +213,7 @@ def describe_changes(before: DataRecord, after: DataRecord, table: Table) -> str
         first = min((int(rows[0]) for rows in changed.values()), default=min(num_before, num_after))
         place = _locate(table, "", first) if first < num_after else "after the last row"
         return f"it had {num_before} rows and has {num_after}, the first that differs is {place}"
-    other = sorted({_word(part) for part in before.rows} ^ {_word(part) for part in after.rows})
+    other = sorted({_name_part(part) for part in before.rows} ^ {_name_part(part) for part in after.rows})
     if other:
         return f"only one of the two has {', '.join(other)}"
     if len(changed) > 1:
@@ -221,23 +222,23 @@ def describe_changes(before: DataRecord, after: DataRecord, table: Table) -> str
         return "no other part than cells changed, and an earlier version of mmrun recorded cells in another way"
     if not changed:
         return "the rows are the same, but not the columns that are left out, or how the file is read"
-    return _list_changes(table, dict(sorted(changed.items(), key=lambda item: _order(item[0]))))
+    return _list_changes(table, dict(sorted(changed.items(), key=lambda item: _rank_part(item[0]))))
 
 
 def _list_changes(table: Table, changed: Mapping[str, np.ndarray]) -> str:
     counts, places = [], []
     for part, rows in list(changed.items())[:MAX_NAMED_PARTS]:
-        counts.append(f"{_word(part)} of {len(rows)} {'row' if len(rows) == 1 else 'rows'}")
+        counts.append(f"{_name_part(part)} of {len(rows)} {'row' if len(rows) == 1 else 'rows'}")
         places.append(_locate(table, part, int(rows[0])))
     more = f" and {len(changed) - len(counts)} more columns" if len(changed) > len(counts) else ""
     return f"{', '.join(counts)}{more} changed, first {', '.join(dict.fromkeys(places))}"
 
 
-def _word(part: str) -> str:
+def _name_part(part: str) -> str:
     return part.partition(".")[2] or part
 
 
-def _order(part: str) -> tuple[bool, str]:
+def _rank_part(part: str) -> tuple[bool, str]:
     """Sort targets first: they are what is changed by mistake most often."""
     return not part.startswith("target."), part
 

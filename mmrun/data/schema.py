@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from unicodedata import normalize
 
 from mmrun.data import infer
@@ -10,6 +11,62 @@ from mmrun.data.sheets.sheet import Sheet
 from mmrun.errors import ConfigError, DataError
 
 Names = str | Sequence[str]  # of columns
+
+
+class Roles(NamedTuple):
+    """What the config says of the columns of a file; all but `times` are arguments of `sources.manifest.manifest`.
+
+    Attributes:
+        columns: the column or columns of each modality.
+        kinds: of the modalities whose kind is not inferred.
+        target: column to predict, or several.
+        split: column of train, val and test.
+        group: column whose rows stay together.
+        id: column of unique names of the rows.
+        fold: of a cross-validation, the one for testing.
+        fold_column: column of the folds.
+        times: columns that hold the times of rows in streams.
+    """
+
+    columns: Mapping[str, Names] | None = None
+    kinds: Mapping[str, str] | None = None
+    target: Names = "label"
+    split: str | None = "split"
+    group: str | None = None
+    id: str | None = "id"
+    fold: int | None = None
+    fold_column: str | None = "fold"
+    times: Sequence[str] = ()
+
+    def list_names(self, task: str | Mapping[str, str] | None) -> set[str]:
+        """Return the columns whose cells are names: they are not read as numbers or dates.
+
+        Args:
+            task: of all targets, or by target; None: inferred from the cells.
+        """
+        bookkeeping = (self.split, self.group, self.id, self.fold_column, *self.times)
+        return {normalize("NFC", name) for name in bookkeeping if name is not None} | list_classes(self.target, task)
+
+
+def list_targets(target: Names) -> list[str]:
+    """Return the names of the columns to predict, as a sheet spells them.
+
+    Args:
+        target: one name or several.
+    """
+    return [normalize("NFC", name) for name in ([target] if isinstance(target, str) else target)]
+
+
+def list_classes(target: Names, task: str | Mapping[str, str] | None) -> set[str]:
+    """Return the targets whose cells are known to be names of classes or labels.
+
+    Args:
+        target: one name or several.
+        task: of all targets, or by target; None: inferred from the cells.
+    """
+    targets = list_targets(target)
+    tasks = dict.fromkeys(targets, task) if task is None or isinstance(task, str) else task
+    return {name for name in targets if tasks.get(name) in ("classification", "multilabel")}
 
 
 @dataclass(frozen=True)
@@ -54,54 +111,38 @@ class Schema:
     notes: list[str]
 
 
-def infer_layout(
-    sheet: Sheet,
-    columns: Mapping[str, Names] | None,
-    kinds: Mapping[str, str] | None,
-    target: Names,
-    split: str | None,
-    group: str | None,
-    id: str | None,
-    fold: int | None = None,
-    fold_column: str | None = "fold",
-    times: Sequence[str] = (),
-) -> Layout:
+def infer_layout(sheet: Sheet, roles: Roles) -> Layout:
     """Infer which columns of a file hold what.
 
     Args:
         sheet: the file, or its first rows.
-        columns: this and the other arguments are those of `manifest`.
-        times: columns that hold the times of rows in streams.
+        roles: what the config says of its columns.
 
     Raises:
         ConfigError: a column does not exist, or is used twice.
     """
-    targets = [normalize("NFC", name) for name in ([target] if isinstance(target, str) else target)]
+    targets = list_targets(roles.target)
     if not targets:
         raise ConfigError("dataset.target: no column is named; name at least one")
     for name in targets:
         infer.require_column(sheet, name, "dataset.target")
-    if group is not None:
-        group = normalize("NFC", group)
-        infer.require_column(sheet, group, "dataset.group")
-    split = _find_optional_column(sheet, split, "split")
-    id = _find_optional_column(sheet, id, "id")
-    chosen_fold = None if fold is None else _require_folds(sheet, fold_column)
-    for name in times:
+    group = None if roles.group is None else infer.require_column(sheet, roles.group, "dataset.group")
+    split = _find_optional_column(sheet, roles.split, "split")
+    id = _find_optional_column(sheet, roles.id, "id")
+    fold = None if roles.fold is None else _require_folds(sheet, roles.fold_column)
+    for name in roles.times:
         infer.require_column(sheet, name, "dataset.align.NAME.time")
-    reserved = {*targets, group, split, id, chosen_fold, *times, *sheet.derived}
-    left_out = {} if columns else _find_left_out(sheet, reserved, fold_column)
-    modalities = infer.infer_modalities(sheet, columns or {}, kinds or {}, reserved | left_out.keys())
-    return Layout(modalities, targets, split, group, id, left_out, chosen_fold)
+    reserved = {*targets, group, split, id, fold, *roles.times, *sheet.derived}
+    left_out = {} if roles.columns else _find_left_out(sheet, reserved, roles.fold_column)
+    modalities = infer.infer_modalities(sheet, roles.columns or {}, roles.kinds or {}, reserved | left_out.keys())
+    return Layout(modalities, targets, split, group, id, left_out, fold)
 
 
 def _require_folds(sheet: Sheet, fold_column: str | None) -> str:
     """Return the column of folds, which has to exist."""
     if fold_column is None:
         raise ConfigError("dataset.fold: no column holds folds; set dataset.fold_column=COLUMN")
-    name = normalize("NFC", fold_column)
-    infer.require_column(sheet, name, "dataset.fold_column")
-    return name
+    return infer.require_column(sheet, fold_column, "dataset.fold_column")
 
 
 def _find_left_out(sheet: Sheet, reserved: set[str | None], fold_column: str | None) -> dict[str, str]:
@@ -118,9 +159,7 @@ def _find_optional_column(sheet: Sheet, name: str | None, default: str) -> str |
     """Return the column, or None where it is the default one and the file has none."""
     if name is None or (name == default and name not in sheet.columns):
         return None
-    name = normalize("NFC", name)
-    infer.require_column(sheet, name, f"dataset.{default}")
-    return name
+    return infer.require_column(sheet, name, f"dataset.{default}")
 
 
 def resolve_schema(

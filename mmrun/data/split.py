@@ -2,15 +2,18 @@
 
 import hashlib
 import zlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mmrun.data.names import shorten
 from mmrun.data.partition import partition_groups, partition_rows
 from mmrun.data.table import CLASSES, SPLITS, Table, Target
 from mmrun.errors import ConfigError, DataError
 
 PATTERN = np.array([1, 2, *[0] * 8], dtype=np.int8)  # places in SPLITS of ten rows: 80/10/10
 SHARES = (0.8, 0.1, 0.1)  # of SPLITS
+MIN_TRAINING_ROWS = 10  # from which rows are drawn for a split that a file lacks
 NUM_BINS = 10  # quantiles into which numbers are stratified
 
 
@@ -86,6 +89,78 @@ def _split_groups(strata: np.ndarray, groups: np.ndarray, rng: np.random.Generat
     return split
 
 
+def resolve_split(
+    name: str,
+    split: np.ndarray | None,
+    targets: Mapping[str, Target],
+    groups: np.ndarray | None,
+    seed: int,
+    notes: list[str],
+) -> np.ndarray:
+    """Return the split of each row, [N] str: that of the file, or a new one in which rows without a target are train.
+
+    No group is in two splits. What the file's split lacks is drawn from its training rows, with a note.
+
+    Args:
+        name: of the file.
+        split: that it gives; None: it gives none.
+        targets: by name.
+        groups: of the rows; None: they are independent.
+        seed: of the draw.
+        notes: what is drawn is added to them.
+
+    Raises:
+        DataError: a group is in two splits, or there are too few rows.
+    """
+    if split is not None:
+        if groups is not None:
+            _check_groups(name, split, groups)
+        return _complete_split(split, targets, groups, seed, notes)
+    labelled = np.all([has_target(target) for target in targets.values()], axis=0)
+    if groups is not None and not labelled.all():
+        raise DataError(
+            f"{name}: {(~labelled).sum()} rows have no target, and dataset.group is set; add a split column as well"
+        )
+    split = np.full(len(labelled), "train", dtype="<U5")
+    strata = compute_split_labels(next(iter(targets.values())))[labelled]
+    try:
+        split[labelled] = make_split(len(strata), seed, strata, groups)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    return split
+
+
+def _complete_split(
+    split: np.ndarray, targets: Mapping[str, Target], groups: np.ndarray | None, seed: int, notes: list[str]
+) -> np.ndarray:
+    """Return a split in which val and test have rows; a tenth of the training rows is moved to one that has none."""
+    labelled = np.all([has_target(target) for target in targets.values()], axis=0)
+    train = np.flatnonzero((split == "train") & labelled)
+    lacking = [part for part in ("val", "test") if not (split == part).any()]
+    if not lacking or len(train) < MIN_TRAINING_ROWS:
+        return split
+    strata = compute_split_labels(next(iter(targets.values())))[train]
+    drawn = make_split(len(train), seed, strata, None if groups is None else groups[train])
+    completed = split.copy()
+    for part in lacking:
+        rows = train[drawn == part]
+        completed[rows] = part
+        notes.append(f"no row is in {part}: {len(rows)} of the training rows are drawn for it (dataset.split_seed)")
+    return completed
+
+
+def _check_groups(name: str, split: np.ndarray, groups: np.ndarray) -> None:
+    """Raise an error if a group is in two splits."""
+    names, group = np.unique(groups, return_inverse=True)
+    parts, part = np.unique(split, return_inverse=True)
+    group_of_pair, part_of_pair = np.divmod(np.unique(group * len(parts) + part), len(parts))
+    torn = np.flatnonzero(np.diff(group_of_pair) == 0)
+    if len(torn):
+        first, second = parts[part_of_pair[torn[0] : torn[0] + 2]]
+        label = shorten(str(names[group_of_pair[torn[0]]]))
+        raise DataError(f"{name}: group '{label}' is in {first} and in {second}; keep the rows of a group in one split")
+
+
 def compute_split_labels(target: Target) -> np.ndarray:
     """Return by what the rows are divided in the same proportions.
 
@@ -132,6 +207,27 @@ def has_target(target: Target) -> np.ndarray:
     has_values = ~np.isnan(target.values)
     has_any: np.ndarray = has_values if has_values.ndim == 1 else has_values.any(axis=1)
     return has_any
+
+
+def count_labels(target: Target, parts: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Count the rows of each class or label.
+
+    Args:
+        target: no numbers.
+        parts: [N] str, name of each row's part.
+        names: of the parts, such as SPLITS.
+
+    Returns:
+        [C] int64 by name of the part.
+    """
+    counts = {}
+    for name in names:
+        values = target.values[parts == name]
+        if target.task == "multilabel":
+            counts[name] = (values == 1).sum(axis=0)
+        else:
+            counts[name] = np.bincount(values[values >= 0], minlength=len(target.names))
+    return counts
 
 
 def choose_labelled_rows(table: Table, share: float, seed: int, shots: int | None = None) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Divides the rows of a user's file into splits or folds, and says what of the request could not be kept."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,13 @@ from mmrun.data.folds import MIN_FOLDS
 from mmrun.data.labels import encode_target
 from mmrun.data.names import collect_names, normalize_name, shorten
 from mmrun.data.partition import partition_by_time, partition_groups, partition_rows
-from mmrun.data.schema import Layout, Names, resolve_schema
+from mmrun.data.schema import Layout, Names, list_classes, list_targets, resolve_schema
 from mmrun.data.sheets.numbers import as_number
-from mmrun.data.sheets.readings import apply_readings, infer_readings
-from mmrun.data.sheets.sheet import Sheet, read_sheet
+from mmrun.data.sheets.readings import apply_readings, infer_readings, select_readings
+from mmrun.data.sheets.sheet import Sheet
+from mmrun.data.sheets.table_files import read_sheet
 from mmrun.data.sources.manifest import read_labels
-from mmrun.data.split import choose_labelled_rows, compute_split_labels, has_target
+from mmrun.data.split import choose_labelled_rows, compute_split_labels, count_labels, has_target
 from mmrun.data.table import SPLITS, Table, Target
 from mmrun.errors import ConfigError, DataError
 
@@ -62,7 +63,7 @@ class Division:
 
     Attributes:
         sheet: the file.
-        parts: [N] str, name of each row's part; ALWAYS_TRAIN for a row that belongs to no fold.
+        parts: [N] objects, name of each row's part; ALWAYS_TRAIN for a row that belongs to no fold.
         names: of the parts.
         targets: by name of the column.
         groups: [N]; None: rows are independent.
@@ -102,7 +103,8 @@ def divide_file(
         DataError: a row cannot be read, or the request cannot be met.
     """
     original = read_sheet(path, encoding=encoding)
-    targets = [target] if isinstance(target, str) else list(target)
+    request = _spell_columns(original, request)
+    targets = list_targets(target)
     sheet = _read_columns(original, targets, task, request, read)
     schema = resolve_schema(sheet, Layout({}, targets, None, request.group, None, {}), task, order)
     reader = cells.RowReader(sheet, "raise")
@@ -130,6 +132,16 @@ def divide_file(
     return Division(sheet, parts, names, encoded, groups, labelled, oldest_and_newest, notes)
 
 
+def _spell_columns(sheet: Sheet, request: Request) -> Request:
+    """Return a request with the names of columns as the file spells them."""
+    group, time = request.group, request.time
+    return replace(
+        request,
+        group=None if group is None else infer.require_column(sheet, group, "--group"),
+        time=None if time is None else infer.require_column(sheet, time, "--time"),
+    )
+
+
 def _read_columns(
     sheet: Sheet,
     targets: Sequence[str],
@@ -140,20 +152,10 @@ def _read_columns(
     """Read the targets and the time as numbers or dates where their cells are; all other columns stay as they are."""
     for name in targets:
         infer.require_column(sheet, name, "target")
-    if request.group is not None:
-        infer.require_column(sheet, request.group, "--group")
-    raw = {name for name in sheet.columns if name not in targets}
-    tasks = dict.fromkeys(targets, task) if task is None or isinstance(task, str) else task
-    raw |= {name for name in targets if tasks.get(name) in ("classification", "multilabel")}
-    if request.time is not None:
-        infer.require_column(sheet, request.time, "--time")
-        raw.discard(request.time)
+    parsed = [*targets, *([] if request.time is None else [request.time])]
+    raw = (sheet.columns.keys() - parsed) | list_classes(targets, task)
     readings = infer_readings(sheet.head(), read, raw)
-    selected = {name: readings[name] for name in (*targets, request.time) if name in readings}
-    for reading in selected.values():
-        if reading.error:
-            raise ConfigError(reading.error)
-    return apply_readings(sheet, {str(name): reading for name, reading in selected.items()})
+    return apply_readings(sheet, select_readings(readings, parsed))
 
 
 def _read_times(reader: cells.RowReader, column: str) -> np.ndarray:
@@ -193,7 +195,7 @@ def _divide(
     times: np.ndarray | None,
     request: Request,
 ) -> np.ndarray:
-    """Return the name of each row's part, [N] str."""
+    """Return the name of each row's part, [N] objects: rows share a few strings, of which there would be millions."""
     names, shares = list(request.shares), list(request.shares.values())
     labels = compute_split_labels(target)
     labels = labels[can_be_tested]
@@ -208,7 +210,7 @@ def _divide(
     except DataError as error:
         raise DataError(f"{file}: {error}") from None
     if times is not None:
-        parts: np.ndarray = np.array(names)[numbers]
+        parts: np.ndarray = np.array(names, dtype=object)[numbers]
         num_hidden = int((~can_be_tested & (parts != "train")).sum())
         if num_hidden:
             raise DataError(
@@ -216,8 +218,8 @@ def _divide(
                 "remove them first"
             )
         return parts
-    parts = np.full(len(can_be_tested), ALWAYS_TRAIN if request.folds is not None else "train", dtype="<U5")
-    parts[can_be_tested] = np.array(names)[numbers]
+    parts = np.full(len(can_be_tested), ALWAYS_TRAIN if request.folds is not None else "train", dtype=object)
+    parts[can_be_tested] = np.array(names, dtype=object)[numbers]
     return parts
 
 
@@ -261,27 +263,6 @@ def _describe_absent_classes(name: str, target: Target, parts: np.ndarray, names
         notes.append(f"{name}: '{shorten(target.names[label])}' has {rows}, and none in {where}")
     more = len(notes) - MAX_CLASSES_NAMED
     return notes if more <= 0 else [*notes[:MAX_CLASSES_NAMED], f"{name}: {more} more classes are not in every part"]
-
-
-def count_labels(target: Target, parts: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Count the rows of each class or label.
-
-    Args:
-        target: no numbers.
-        parts: [N] str, name of each row's part.
-        names: of the parts.
-
-    Returns:
-        [C] int64 by name of the part.
-    """
-    counts = {}
-    for name in names:
-        values = target.values[parts == name]
-        if target.task == "multilabel":
-            counts[name] = (values == 1).sum(axis=0)
-        else:
-            counts[name] = np.bincount(values[values >= 0], minlength=len(target.names))
-    return counts
 
 
 def _find_times(

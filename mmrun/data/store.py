@@ -3,10 +3,8 @@
 import hashlib
 import json
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,25 +14,23 @@ from torch import Tensor
 
 from mmrun import code_version
 from mmrun.data.array_files import (
-    Arrays,
     make_cache_folder,
     map_arrays,
     measure_partial,
     remove_damaged,
     write_arrays,
 )
+from mmrun.data.decode import build_blank, decode_chunks, stack_rows, try_decode
 from mmrun.data.items import list_paths
 from mmrun.data.progress import DecodingProgress, Listener, Silence
 from mmrun.data.subfiles import stat_file
 from mmrun.data.table import Column
+from mmrun.data_types import Arrays
 from mmrun.errors import DataError
 from mmrun.processes import exclusive
 from mmrun.types import Preprocessor
 
 FORMAT = 2  # version of the files in the cache folder; enters their names
-CHUNK_SIZE = 64  # rows decoded between two writes, if one by one
-WHOLE_CHUNK_SIZE = 8192  # if all at once
-CHUNKS_AHEAD = 2  # decoded while another one is written
 IN_MEMORY = 1 << 25  # bytes, decoded, up to which a column that is not read from files stays in memory
 SUGGESTION = "replace it, or skip such rows with dataset.on_error=skip"
 
@@ -116,17 +112,14 @@ class LazyColumn:
         Raises:
             DataError: a row that is not known to be bad cannot be decoded.
         """
-        decoded = list(self._pool.map(self._decode, rows.tolist()))
-        parts = {}
-        for name in self._blank:
-            part = torch.from_numpy(np.stack([arrays[name] for arrays in decoded]))
-            parts[name] = part.pin_memory() if pin else part
-        return parts
+        decoded = stack_rows(list(self._pool.map(self._decode, rows.tolist())), self._blank)
+        parts = {name: torch.from_numpy(array) for name, array in decoded.items()}
+        return {name: part.pin_memory() for name, part in parts.items()} if pin else parts
 
     def _decode(self, row: int) -> Arrays:
         if not self.present[row]:
             return self._blank
-        decoded = _try_decode(self._column, self._preprocessor, self._blank, row)
+        decoded = try_decode(self._column, self._preprocessor, self._blank, row)
         if isinstance(decoded, str):
             raise DataError(f"{decoded}; {SUGGESTION}")
         return decoded
@@ -164,12 +157,14 @@ def open_column(
         DataError: a row, or with on_error=skip every row, cannot be decoded.
         StorageError: the disk became full, or the cache was removed, while the column was written.
     """
-    blank = _build_blank(column, preprocessor)
+    blank = build_blank(column, preprocessor)
     size = len(column.values) * sum(array.nbytes for array in blank.values())
     name = _compute_name(column, preprocessor, key)
     storage = choose_storage(size, column.from_files, limit_bytes)
     if storage == "memory":
-        return _decode_in_memory(column, preprocessor, blank, name, on_error)
+        decoded = decode_rows(column, preprocessor, blank, name)
+        _raise_if_bad(decoded.bad, on_error)
+        return decoded
     folder, listener = cache_dir / name, listener or Silence()
     free = make_cache_folder(cache_dir)
     with exclusive(folder, lambda holder: listener.on_message(_describe_wait(column, holder))):
@@ -199,28 +194,30 @@ def open_lazily(column: Column, preprocessor: Preprocessor) -> LazyColumn:
     Raises:
         DataError: no row can be decoded.
     """
-    return LazyColumn(column, preprocessor, _build_blank(column, preprocessor), {}, name="")
+    return LazyColumn(column, preprocessor, build_blank(column, preprocessor), {}, name="")
 
 
-def decode_rows(column: Column, preprocessor: Preprocessor, blank: Arrays) -> MappedColumn:
-    """Decode rows that are read once, in memory; those that cannot be decoded are in `bad_rows`.
+def decode_rows(column: Column, preprocessor: Preprocessor, blank: Arrays, name: str = "") -> MappedColumn:
+    """Decode rows in memory; those that cannot be decoded are in `bad_rows`.
 
     Args:
         column: raw values, few enough to be held decoded.
-        preprocessor: fitted to other rows.
+        preprocessor: fitted.
         blank: arrays of a missing row, by part.
+        name: of the returned column.
     """
-    parts = {name: np.zeros((len(column.values), *array.shape), dtype=array.dtype) for name, array in blank.items()}
+    num_rows = len(column.values)
+    parts = {part: np.zeros((num_rows, *array.shape), dtype=array.dtype) for part, array in blank.items()}
     bad: dict[int, str] = {}
     start = stop = 0
-    for chunk, bad_rows in _decode_chunks(column, preprocessor, blank):
-        for name, array in chunk.items():
+    for chunk, bad_rows in decode_chunks(column, preprocessor, blank):
+        for part, array in chunk.items():
             stop = start + len(array)
-            parts[name][start:stop] = array
+            parts[part][start:stop] = array
         bad |= bad_rows
         start = stop
-    tensors = {name: torch.from_numpy(array) for name, array in parts.items()}
-    return MappedColumn(tensors, _find_present(column, bad), bad)
+    tensors = {part: torch.from_numpy(array) for part, array in parts.items()}
+    return MappedColumn(tensors, _find_present(column, bad), bad, name)
 
 
 def open_blank(column: Column, preprocessor: Preprocessor, num_rows: int) -> PreprocessedColumn:
@@ -235,7 +232,7 @@ def open_blank(column: Column, preprocessor: Preprocessor, num_rows: int) -> Pre
         DataError: no row can be decoded.
     """
     parts = {}
-    for name, array in _build_blank(column, preprocessor).items():
+    for name, array in build_blank(column, preprocessor).items():
         parts[name] = torch.zeros((num_rows, *array.shape), dtype=torch.from_numpy(array).dtype)
     return MappedColumn(parts, np.ones(num_rows, dtype=bool), {})
 
@@ -270,107 +267,9 @@ def _compute_name(column: Column, preprocessor: Preprocessor, key: str) -> str:
 # ------------------------------------------------------------------------------------------------------------- decoding
 
 
-def _build_blank(column: Column, preprocessor: Preprocessor) -> Arrays:
-    """Return the arrays of a missing row: zeros, in the shapes of the first row that can be decoded."""
-    for row in range(len(column.values)):  # iterating would make Python objects of thousands of rows
-        value = column.values[row]
-        try:
-            if value is not None:
-                return {name: np.zeros_like(array) for name, array in preprocessor.decode(value).items()}
-        except DataError:
-            continue  # reported when all rows are decoded
-    start = "" if column.locations is None else f"from {column.locations[0]} on, "
-    raise DataError(
-        f"{start}no row has a readable {column.kind}; fix the column, or leave it out with modalities=[...]"
-    )
-
-
-def _try_decode(column: Column, preprocessor: Preprocessor, blank: Arrays, row: int) -> Arrays | str:
-    """Decode one row, or return where and why that fails."""
-    value = column.values[row]
-    try:
-        return blank if value is None else preprocessor.decode(value)
-    except DataError as error:
-        return f"{column.locate(row)}: {error}"
-
-
-def _decode_in_memory(
-    column: Column, preprocessor: Preprocessor, blank: Arrays, name: str, on_error: str
-) -> MappedColumn:
-    parts = {}
-    for part, array in blank.items():
-        parts[part] = np.zeros((len(column.values), *array.shape), dtype=array.dtype)
-    bad: dict[int, str] = {}
-    start = 0
-    for chunk, bad_rows in _decode_chunks(column, preprocessor, blank):
-        bad |= bad_rows
-        length = len(next(iter(chunk.values())))
-        for part, array in chunk.items():
-            parts[part][start : start + length] = array
-        start += length
-    _raise_if_bad(bad, on_error)
-    tensors = {part: torch.from_numpy(array) for part, array in parts.items()}
-    return MappedColumn(tensors, _find_present(column, bad), bad, name)
-
-
-def _decode_chunks(
-    column: Column, preprocessor: Preprocessor, blank: Arrays, start: int = 0
-) -> Iterator[tuple[Arrays, dict[int, str]]]:
-    """Decode rows in order; yield the arrays [n, ...] of each chunk, and its bad rows with the reasons.
-
-    Args:
-        column: raw values.
-        preprocessor: decodes them.
-        blank: arrays of a missing row.
-        start: number of the first row.
-    """
-    decode_rows = getattr(preprocessor, "decode_rows", None)
-    take = getattr(column.values, "take", None)
-    if decode_rows is None or take is None:
-        yield from _decode_one_by_one(column, preprocessor, blank, range(start, len(column.values)))
-        return
-    for first in range(start, len(column.values), WHOLE_CHUNK_SIZE):
-        rows = range(first, min(first + WHOLE_CHUNK_SIZE, len(column.values)))
-        arrays = decode_rows(take(np.arange(rows.start, rows.stop)))
-        if arrays is not None:
-            yield arrays, {}
-        else:
-            yield from _decode_one_by_one(column, preprocessor, blank, rows)
-
-
-def _decode_one_by_one(
-    column: Column, preprocessor: Preprocessor, blank: Arrays, rows: range
-) -> Iterator[tuple[Arrays, dict[int, str]]]:
-    """Decode some rows, files by threads; yield as `_decode_chunks` does."""
-    try_decode = partial(_try_decode, column, preprocessor, blank)
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
-        map_rows = pool.map if column.from_files else map
-        pending: deque[Iterator[Arrays | str]] = deque()
-        start = rows.start
-        for next_start in range(rows.start, rows.stop, CHUNK_SIZE):
-            pending.append(map_rows(try_decode, range(next_start, min(next_start + CHUNK_SIZE, rows.stop))))
-            if len(pending) > CHUNKS_AHEAD:
-                yield _collect_chunk(pending.popleft(), blank, start)
-                start += CHUNK_SIZE
-        for results in pending:
-            yield _collect_chunk(results, blank, start)
-            start += CHUNK_SIZE
-
-
-def _collect_chunk(results: Iterable[Arrays | str], blank: Arrays, start: int) -> tuple[Arrays, dict[int, str]]:
-    """Stack the arrays of decoded rows, the first of which has the number `start`; list the bad ones."""
-    decoded: list[Arrays] = []
-    bad: dict[int, str] = {}
-    for row, result in enumerate(results, start):
-        if isinstance(result, str):
-            bad[row] = result
-        decoded.append(blank if isinstance(result, str) else result)
-    return {part: np.stack([arrays[part] for arrays in decoded]) for part in blank}, bad
-
-
 def _find_bad_rows(column: Column, preprocessor: Preprocessor, blank: Arrays) -> dict[int, str]:
     all_bad: dict[int, str] = {}
-    for _, bad in _decode_chunks(column, preprocessor, blank):
+    for _, bad in decode_chunks(column, preprocessor, blank):
         all_bad |= bad
     return all_bad
 
@@ -385,9 +284,9 @@ def _decode_to_disk(
 
     def decode(start: int) -> Iterator[Arrays]:
         progress.start(start)
-        _raise_if_bad(meta["bad"], on_error)
-        for chunk, bad_rows in _decode_chunks(column, preprocessor, blank, start):
-            _raise_if_bad(bad_rows, on_error)
+        _raise_if_bad(meta["bad"].values(), on_error)
+        for chunk, bad_rows in decode_chunks(column, preprocessor, blank, start):
+            _raise_if_bad(bad_rows.values(), on_error)
             meta["bad"] |= {str(row): reason for row, reason in bad_rows.items()}
             yield chunk
             progress.advance(len(next(iter(chunk.values()))))
@@ -400,9 +299,9 @@ def _describe_wait(column: Column, holder: str) -> str:
     return f"{column.kind}: waits for {holder}, which decodes the same column"
 
 
-def _raise_if_bad(bad: Mapping[Any, str], on_error: str) -> None:
+def _raise_if_bad(bad: Collection[str], on_error: str) -> None:
     if bad and on_error == "raise":
-        raise DataError(f"{next(iter(bad.values()))}; {SUGGESTION}")
+        raise DataError(f"{next(iter(bad))}; {SUGGESTION}")
 
 
 def _find_present(column: Column, bad: dict[int, str]) -> np.ndarray:
@@ -414,5 +313,5 @@ def _find_present(column: Column, bad: dict[int, str]) -> np.ndarray:
 def _open_folder(column: Column, folder: Path, on_error: str) -> MappedColumn:
     meta = json.loads((folder / "meta.json").read_text("utf-8"))
     bad = {int(row): reason for row, reason in meta["bad"].items()}
-    _raise_if_bad(bad, on_error)
+    _raise_if_bad(bad.values(), on_error)
     return MappedColumn(map_arrays(folder, meta["parts"]), _find_present(column, bad), bad, folder.name)

@@ -62,7 +62,7 @@ def parse_subfile(path: str | os.PathLike[str]) -> Subfile | None:
         path: of either.
     """
     text = os.fspath(path)
-    match = SUBFILE.fullmatch(text) if ".tar/@" in text or ".TAR/@" in text else None
+    match = SUBFILE.fullmatch(text) if "/@" in text else None
     return None if match is None else Subfile(match[1], int(match[2]), int(match[3]))
 
 

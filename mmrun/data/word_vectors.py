@@ -1,7 +1,7 @@
 """Files of pretrained word vectors: word2vec (text and binary), GloVe and fastText's `.vec`, also compressed with gzip.
 
-A file is read once, line by line, and only the vectors of wanted words are kept. A word is found in lower case; of
-several spellings in the file, the one in lower case counts, else the first, which is the most frequent one.
+A file is read once, line by line, and only the vectors of the requested words are kept. Words are compared in lower
+case; of several spellings in the file, the one in lower case counts, else the first, which is the most frequent one.
 """
 
 import gzip
@@ -50,12 +50,12 @@ class Header(NamedTuple):
     num_words: int | None
 
 
-def read_word_vectors(path: Path, wanted: Collection[str], num_frequent: int) -> dict[str, np.ndarray]:
+def read_word_vectors(path: Path, words: Collection[str], num_frequent: int) -> dict[str, np.ndarray]:
     """Read the vectors of some words.
 
     Args:
         path: the file.
-        wanted: words in lower case.
+        words: that are requested, in lower case.
         num_frequent: words from the beginning of the file whose vectors are read too: files begin with frequent words.
 
     Returns:
@@ -64,19 +64,19 @@ def read_word_vectors(path: Path, wanted: Collection[str], num_frequent: int) ->
     Raises:
         ConfigError: there is no such file, it holds no word vectors, or it is damaged.
     """
-    wanted = set(wanted)
+    words = set(words)
     vectors: dict[str, np.ndarray] = {}
     in_lower_case = set()
     try:
         with _open(path) as stream:
             header = _read_header(path, stream)
-            entries = _read_binary(path, stream, header.dim) if header.is_binary else _read_lines(path, stream, header)
+            entries = _read_binary(path, stream, header.dim) if header.is_binary else _read_lines(stream, header)
             count = 0
             for count, entry in enumerate(entries, start=1):
                 spelled = entry.word.decode("utf-8", errors="replace")
                 word = spelled.lower()
                 is_better = word not in vectors or (spelled == word and word not in in_lower_case)
-                if not is_better or (count > num_frequent and word not in wanted):
+                if not is_better or (count > num_frequent and word not in words):
                     continue
                 vector = _parse(path, entry, header)
                 if vector is not None:
@@ -128,7 +128,7 @@ def _is_binary(stream: IO[bytes], start: int) -> bool:
     return not NUMBERS.issuperset(numbers.split(b"\n")[0][:64])
 
 
-def _read_lines(path: Path, stream: IO[bytes], header: Header) -> Iterator[Entry]:
+def _read_lines(stream: IO[bytes], header: Header) -> Iterator[Entry]:
     place = int(header.num_words is not None)
     while line := stream.readline(MAX_LINE_BYTES):
         place += 1

@@ -17,7 +17,14 @@ from mmrun.results.evaluation_schema import Evaluation
 from mmrun.results.evaluations import read_evaluation
 from mmrun.results.folder import RunFolder
 from mmrun.results.formats import escape_markdown, to_markdown
-from mmrun.results.formatting import format_count, format_duration, format_interval, format_number, format_size
+from mmrun.results.formatting import (
+    format_count,
+    format_duration,
+    format_interval,
+    format_metric,
+    format_number,
+    format_size,
+)
 from mmrun.results.index import find_primary_metric
 from mmrun.results.schema import Config, Environment, FittedRecord, FittedTask, RunMetrics
 from mmrun.results.selection import read_record
@@ -96,9 +103,6 @@ def read_source(
 
 def write_card(source: CardSource) -> str:
     """Write a model card as the README.md of a repository on a hub.
-
-    Args:
-        source: what it is written from.
 
     Returns:
         YAML metadata and Markdown.
@@ -236,18 +240,9 @@ def _build_per_class(task: str, classes: Mapping[str, Mapping[str, float | None]
         return ""
     rows = []
     for label, values in list(classes.items())[:MAX_ROWS]:
-        rows.append(
-            [
-                label,
-                *(f"{values.get(name):g}" if name == "count" else format_number(values.get(name)) for name in names),
-            ]
-        )
+        rows.append([label, *(format_metric(name, values.get(name)) for name in names)])
     more = f"\n\n{len(classes) - MAX_ROWS} more are in metrics.json." if len(classes) > MAX_ROWS else ""
     return f"{_table([f'{task} (test)', *names], rows)}{more}"
-
-
-def _format_per_class(metric: str, value: float | None) -> str:
-    return format_count(value) if metric == "count" else format_number(value)
 
 
 def _describe_subgroups(source: CardSource) -> str:

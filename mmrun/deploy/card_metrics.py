@@ -22,9 +22,6 @@ def compute_intervals(folder: RunFolder) -> Intervals:
 
     Rows are resampled with replacement (Efron, 1979), and the interval is that of the percentiles.
 
-    Args:
-        folder: of a finished run.
-
     Returns:
         By name in metrics.json; nothing where the run stored no predictions of test rows.
     """

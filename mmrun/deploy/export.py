@@ -1,19 +1,18 @@
-"""A finished run as a model that needs neither mmrun nor, as ONNX, PyTorch: compared with the run before it is kept."""
+"""A finished run as a model for other software: compared with the run before it is kept."""
 
 import json
 import os
 import shutil
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, cast
 
 import numpy as np
 import torch
-from torch.export import ExportedProgram
 
 from mmrun.deploy.agreement import MAX_ROWS, Agreement, CheckedRows, choose_rows, gather_inputs, measure_agreement
-from mmrun.deploy.graph import Graph, Inputs, list_shapes, save_onnx, trace
+from mmrun.deploy.formats import FORMATS, ModelFormat, check_libraries
+from mmrun.deploy.graph import Graph, Inputs, Tensors
 from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.quantized_export import (
     MAX_MEASURED_ROWS,
@@ -22,19 +21,15 @@ from mmrun.deploy.quantized_export import (
     read_calibration,
     replace_by_quantized,
 )
-from mmrun.deploy.run_models import open_onnx, open_torch
-from mmrun.deploy.standalone import SCRIPT, write_script
+from mmrun.deploy.standalone import write_script
 from mmrun.deploy.synthetic import MAKERS, get_item_class, make_rows
 from mmrun.errors import ConfigError, RunError, StorageError
-from mmrun.installation import format_pip_command
 from mmrun.results.schema import FittedModality
 from mmrun.version import __version__
 
-MODEL_FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
 PREPROCESSING = "preprocess.json"
 QUANTIZATION = "quantization.json"
 FORMAT = 1  # of preprocess.json
-LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch": ()}
 TOLERANCE, INT8_TOLERANCE = 1e-4, 0.05  # in 8 bits, the last digit of a number may decide how it is rounded
 NUM_TRACED = 3  # rows; one would be taken for a constant
 
@@ -42,7 +37,7 @@ README = """# {run}
 
 Exported by mmrun {version}; compared on {num_rows} {source}: the largest difference to the run is {difference:.1e}.
 
-- `{model}`: from decoded parts of rows to scores; any number of rows. `present.NAME` says which rows have a modality.
+- `{model}`: from decoded parts of rows to scores. `present.NAME` says which rows have a modality.
 - `preprocess.json`: how rows are decoded (fitted to the training rows), class names, inputs and outputs of the model.
 {usage}
 
@@ -50,24 +45,13 @@ Inputs: {inputs}.
 Outputs: {outputs}.
 """
 SCRIPT_USAGE = (
-    "- `predict_onnx.py`: `python predict_onnx.py ROWS.csv -o PREDICTIONS.csv`; needs only onnxruntime, numpy, Pillow, "
-    "soundfile and tokenizers, pyarrow for Parquet, openpyxl for Excel. `lib` is the part of mmrun that reads rows."
+    "- `{script}`: `python {script} ROWS.csv -o PREDICTIONS.csv`; needs only {runtime}, numpy, Pillow, soundfile and "
+    "tokenizers, pyarrow for Parquet, openpyxl for Excel. `lib` is the part of mmrun that reads rows."
 )
 QUANTIZATION_USAGE = (
     "- `quantization.json`: layers with weights compute in 8 bits; how, and what that costs and gains. The difference "
     "above is that of the model in 32 bits, from which it was made."
 )
-OWN_USAGE = {
-    "onnx": "- In Python: `onnxruntime.InferenceSession('model.onnx').run(None, {'NAME': array, ...})`.",
-    "torch": "- In Python: `torch.export.load('model.pt2').module()({'NAME': tensor, ...})`, all inputs in this order.",
-}
-
-
-class Tensors(TypedDict):
-    """An input or output of a model: its type, and its sizes, names where they vary."""
-
-    dtype: str
-    shape: list[int | str]
 
 
 class TaskOutputs(TypedDict):
@@ -136,7 +120,7 @@ class ExportRequest:
     """What the user wants.
 
     Attributes:
-        model_format: onnx | torch.
+        model_format: a key of FORMATS.
         rows: a file of rows to compare on; None: the run's test rows, or rows of noise.
         tolerance: the largest difference that is accepted before quantization; see `Agreement`. None: TOLERANCE, or
             that of runs in 8 bits.
@@ -178,33 +162,14 @@ def export(predictor: Predictor, output: Path, request: ExportRequest) -> Export
     return exported._replace(model=output / exported.model.name)
 
 
-def check_libraries(model_format: str) -> None:
-    """Raise a ConfigError if a library is not installed that a format needs.
-
-    Args:
-        model_format: onnx | torch.
-    """
-    missing = [name for name in LIBRARIES[model_format] if find_spec(name) is None]
-    if missing:
-        command = format_pip_command("install", *missing)
-        verb = "is" if len(missing) == 1 else "are"
-        raise ConfigError(f"--format {model_format}: {', '.join(missing)} {verb} not installed; {command}")
-
-
 def _export(predictor: Predictor, folder: Path, request: ExportRequest) -> Exported:
     calibration = None if request.quantization is None else read_calibration(predictor, request.quantization)
     checked = choose_rows(predictor, request.rows, MAX_ROWS if request.quantization is None else MAX_MEASURED_ROWS)
     graph = Graph(predictor).eval()
-    inputs = _example_inputs(predictor, checked)
-    program = trace(graph, inputs)
-    model = folder / MODEL_FILES[request.model_format]
-    if request.model_format == "onnx":
-        save_onnx(program, graph, inputs, model)
-        run_model = open_onnx(model)
-    else:
-        torch.export.save(program, model)
-        run_model = open_torch(model)
-    agreement = measure_agreement(predictor, run_model, checked.rows, _can_crop(predictor, program, inputs))
+    model_format = FORMATS[request.model_format]
+    model = folder / model_format.file
+    inputs = model_format.save(graph, _example_inputs(predictor, checked), model)
+    agreement = measure_agreement(predictor, model_format.open(model), checked.rows, _can_crop(predictor, inputs))
     default = INT8_TOLERANCE if predictor.folder.is_int8 else TOLERANCE
     tolerance = default if request.tolerance is None else request.tolerance
     if not agreement.difference <= tolerance:
@@ -212,18 +177,20 @@ def _export(predictor: Predictor, folder: Path, request: ExportRequest) -> Expor
             f"{model.name} differs from the run by {agreement.difference:.1e} ({agreement.where}), more than "
             f"--tolerance {tolerance:g}; nothing is written"
         )
-    notes = [f"compared on rows of noise: {checked.note}"] if checked.note else []
+    notes = [*model_format.notes]
+    if checked.note:
+        notes.append(f"compared on rows of noise: {checked.note}")
     quantization = None
     if request.quantization is not None:
         quantization = replace_by_quantized(predictor, graph, model, request.quantization, calibration, checked)
         _write_json(quantization, folder / QUANTIZATION)
-    if request.model_format == "onnx":
-        notes += write_script(predictor, folder)
+    if model_format.script is not None:
+        notes += write_script(predictor, folder, model_format.script)
     num_rows = min(len(checked.rows.ids), MAX_ROWS)
     exported = Exported(model, checked, num_rows, agreement, notes, quantization)
-    preprocessing = describe_preprocessing(predictor, program, inputs)
+    preprocessing = describe_preprocessing(predictor, inputs)
     _write_json(preprocessing, folder / PREPROCESSING)
-    (folder / "README.md").write_text(_write_readme(exported, preprocessing, folder), encoding="utf-8")
+    (folder / "README.md").write_text(_write_readme(exported, preprocessing, model_format), encoding="utf-8")
     return exported
 
 
@@ -239,25 +206,22 @@ def _example_inputs(predictor: Predictor, checked: CheckedRows) -> Inputs:
     return gather_inputs(predictor.decode(rows, numbers), torch.arange(NUM_TRACED))
 
 
-def describe_preprocessing(predictor: Predictor, program: ExportedProgram, inputs: Inputs) -> Preprocessing:
+def describe_preprocessing(predictor: Predictor, inputs: dict[str, Tensors]) -> Preprocessing:
     """Return what preprocess.json holds.
 
     Args:
         predictor: of the run.
-        program: the traced graph.
-        inputs: that it was traced with.
+        inputs: of the model, by name.
     """
     dataset = predictor.config.dataset
     tasks: dict[str, TaskOutputs] = {}
-    outputs: dict[str, Tensors] = {"embedding": {"dtype": "float32", "shape": ["batch", predictor.embedding_dim]}}
+    batch = next(iter(inputs.values()))["shape"][0]
+    outputs: dict[str, Tensors] = {"embedding": {"dtype": "float32", "shape": [batch, predictor.embedding_dim]}}
     for name, task in predictor.record["tasks"].items():
         arguments = task["arguments"]
         names = arguments.get("classes") or arguments.get("labels") or arguments.get("outputs")
         tasks[name] = {"kind": task["kind"], "names": cast(list[str], names)}
-        outputs[f"scores.{name}"] = {"dtype": "float32", "shape": ["batch", len(tasks[name]["names"])]}
-    described: dict[str, Tensors] = {}
-    for name, shape in list_shapes(program, inputs).items():
-        described[name] = {"dtype": str(inputs[name].numpy().dtype), "shape": shape}
+        outputs[f"scores.{name}"] = {"dtype": "float32", "shape": [batch, len(tasks[name]["names"])]}
     modalities: dict[str, FittedModality] = {}
     for modality, spec in predictor.modalities.items():
         modalities[modality] = {**spec, "columns": spec["columns"] or [modality]}
@@ -273,21 +237,21 @@ def describe_preprocessing(predictor: Predictor, program: ExportedProgram, input
         "formats": predictor.formats,
         "modalities": modalities,
         "tasks": tasks,
-        "inputs": described,
+        "inputs": inputs,
         "outputs": outputs,
     }
 
 
-def _can_crop(predictor: Predictor, program: ExportedProgram, inputs: Inputs) -> bool:
+def _can_crop(predictor: Predictor, inputs: dict[str, Tensors]) -> bool:
     """Return whether there are texts, and all of them may have any length."""
     texts = [modality for modality, spec in predictor.modalities.items() if spec["kind"] == "text"]
-    shapes = list_shapes(program, inputs)
-    return bool(texts) and all(shapes[f"{text}.ids"][1] == "length" for text in texts)
+    return bool(texts) and all(inputs[f"{text}.ids"]["shape"][1] == "length" for text in texts)
 
 
-def _write_readme(exported: Exported, preprocessing: Preprocessing, folder: Path) -> str:
-    has_script = (folder / SCRIPT).exists()
-    usage = SCRIPT_USAGE if has_script else OWN_USAGE["onnx" if exported.model.suffix == ".onnx" else "torch"]
+def _write_readme(exported: Exported, preprocessing: Preprocessing, model_format: ModelFormat) -> str:
+    usage = f"- In Python: `{model_format.usage}`."
+    if model_format.script is not None and exported.model.with_name(model_format.script).exists():
+        usage = SCRIPT_USAGE.format(script=model_format.script, runtime=model_format.runtime)
     if exported.quantization is not None:
         usage = f"{QUANTIZATION_USAGE}\n{usage}"
     return README.format(

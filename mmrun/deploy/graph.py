@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map_with_path
 from mmrun.data.loader import convert_stored
 from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.run_models import open_session
+from mmrun.deploy.spectrum import replace_transforms
 from mmrun.errors import RunError
 from mmrun.types import Batch, Input
 
@@ -30,6 +31,13 @@ Inputs = dict[str, Tensor]  # image, text.ids, text.mask ... and present.MODALIT
 Outputs = dict[str, Tensor]  # embedding and scores.TASK
 Parts = Mapping[str, Mapping[str, Tensor]]  # stored parts, by modality and name
 Export = Callable[[nn.Module, tuple[Any, ...]], object]
+
+
+class Tensors(TypedDict):
+    """An input or output of a model: its type, and its sizes, names where they vary."""
+
+    dtype: str
+    shape: list[int | str]
 
 
 class Graph(nn.Module):
@@ -129,7 +137,7 @@ def _trace(graph: Graph, inputs: Inputs, texts: Sequence[str]) -> ExportedProgra
             return torch.export.export(module, arguments, dynamic_shapes=sizes)
 
     batch = Dim("batch")
-    return cast(ExportedProgram, _name_failing_part("torch.export", export, graph, inputs))
+    return cast(ExportedProgram, name_failing_part("torch.export", export, graph, inputs))
 
 
 def list_shapes(program: ExportedProgram, inputs: Inputs) -> dict[str, list[int | str]]:
@@ -147,6 +155,19 @@ def list_shapes(program: ExportedProgram, inputs: Inputs) -> dict[str, list[int 
             sizes.append(int(size) if is_concrete_int(size) else ("length" if axis else "batch"))
         shapes[name] = sizes
     return shapes
+
+
+def describe_inputs(program: ExportedProgram, inputs: Inputs) -> dict[str, Tensors]:
+    """Return the type and the sizes of each input by name.
+
+    Args:
+        program: traced.
+        inputs: that it was traced with.
+    """
+    described: dict[str, Tensors] = {}
+    for name, shape in list_shapes(program, inputs).items():
+        described[name] = {"dtype": str(inputs[name].numpy().dtype), "shape": shape}
+    return described
 
 
 def save_onnx(program: ExportedProgram, graph: Graph, inputs: Inputs, path: Path) -> None:
@@ -171,11 +192,12 @@ def save_onnx(program: ExportedProgram, graph: Graph, inputs: Inputs, path: Path
                 _rename(translated, [*inputs, *outputs])
             else:
                 translated = _translate(torch.export.export(module, arguments))
+        replace_transforms(translated.model.graph)
         _drop_sources(translated.model)
         translated.save(str(path))  # one file, unless it is larger than the 2 GB that ONNX allows
         open_session(path)  # which fails where onnxruntime lacks an operator
 
-    _name_failing_part("ONNX", export, graph, inputs)
+    name_failing_part("ONNX", export, graph, inputs)
 
 
 def _translate(program: ExportedProgram, **names: list[str]) -> Any:
@@ -207,10 +229,22 @@ def _rename(translated: Any, names: Sequence[str]) -> None:
                 value.name = f"{value.name}.inner"
 
 
-def _name_failing_part(what: str, export: Export, graph: Graph, inputs: Inputs) -> Any:
+def name_failing_part(what: str, export: Export, graph: Graph, inputs: Inputs) -> Any:
     """Export the graph; if that fails, export its parts one by one to name the first that cannot be.
 
     The error of the whole graph is often about a tensor, and does not say which part of the model made it.
+
+    Args:
+        what: exports, for the message.
+        export: a module with its arguments.
+        graph: the whole, and of which parts.
+        inputs: of the graph.
+
+    Returns:
+        What `export` returns for the graph.
+
+    Raises:
+        RunError: it cannot be exported.
     """
     try:
         return export(graph, (inputs,))

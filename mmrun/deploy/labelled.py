@@ -162,12 +162,7 @@ def _compare(task: Task, scores: np.ndarray, target: np.ndarray) -> TaskResult:
 
 
 def find_visible(task: Task, target: np.ndarray) -> np.ndarray:
-    """Return which rows have a target that the run knows, [N] bool.
-
-    Args:
-        task: of the target.
-        target: as `read_target` returns it.
-    """
+    """Return which rows have a target that the run knows, [N] bool."""
     is_known = target != IGNORE_INDEX if isinstance(task, Classification) else np.isfinite(target)
     visible: np.ndarray = is_known.reshape(len(target), -1).any(1)
     return visible

@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.regression import Regression
 from mmrun.types import Task
-
-if TYPE_CHECKING:
-    pass
 
 EMBEDDING = "embedding"
 FORMATS = {".csv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}  # by the suffix of a file

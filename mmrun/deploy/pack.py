@@ -7,6 +7,7 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, TypedDict
@@ -49,17 +50,20 @@ def pack(folder: RunFolder, output: Path, everything: bool = False) -> Contents:
 
     Args:
         folder: of the run; its files are checked first.
-        output: the archive; an older one is replaced.
+        output: the archive; an older one is replaced, another file is not.
         everything: with the checkpoints of every stage; else only the weights that predict, and no optimiser state.
 
     Returns:
         What the archive holds.
 
     Raises:
-        ConfigError: the run is not finished, or did not record what was fitted to its training rows.
+        ConfigError: the run is not finished, did not record what was fitted to its training rows, or `output` is
+            another file.
         DamagedError: a file of the run is not what was written.
         StorageError: the archive cannot be written.
     """
+    if output.exists() and not zipfile.is_zipfile(output):
+        raise ConfigError(f"{output}: exists, and is no archive; pack elsewhere with -o FILE")
     check_complete(folder)
     paths = sorted(_list_all(folder.path) if everything else _list_needed(folder))
     for final in sorted({path.parent for path in paths if path.suffix == ".safetensors"}):
@@ -262,6 +266,7 @@ def write_run(
     if target.exists():
         raise ConfigError(f"{target}: exists; remove it, or {verb} elsewhere with -o FOLDER")
     unfinished = parent / f".{contents['run']}.{os.getpid()}"
+    new_folders = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     try:
         _check_space(contents, parent)
         for name, digest in contents["files"].items():
@@ -275,6 +280,10 @@ def write_run(
         raise StorageError(f"{parent}: cannot be written ({error.strerror or error})") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if not target.exists():
+            for folder in new_folders:
+                with suppress(OSError):
+                    folder.rmdir()
     return RunFolder(target)
 
 

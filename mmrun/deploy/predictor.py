@@ -15,10 +15,10 @@ from torch import Tensor
 from mmrun.compose import restore
 from mmrun.config import RunConfig
 from mmrun.data import limits
-from mmrun.data.array_files import Arrays
 from mmrun.data.loader import Loader
 from mmrun.data.store import MappedColumn, PreprocessedColumn, decode_rows
 from mmrun.data.table import Column
+from mmrun.data_types import Arrays
 from mmrun.deploy.rows import Rows as Rows
 from mmrun.errors import ConfigError, DamagedError, DataError, MmrunError
 from mmrun.head import Head

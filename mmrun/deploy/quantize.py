@@ -13,6 +13,7 @@ from torch import nn
 from mmrun.deploy.agreement import Columns, gather_inputs
 from mmrun.deploy.graph import without_messages
 from mmrun.deploy.run_models import open_session
+from mmrun.deploy.spectrum import restore_kernels
 from mmrun.errors import MmrunError, RunError
 from mmrun.hub import summarize_error
 from mmrun.models.compress.int8 import Quantization
@@ -71,7 +72,9 @@ def _quantize(
             _quantize_static(prepared, quantized, quantization, layers, calibration)
         else:
             _quantize_dynamic(prepared, quantized, quantization, layers)
-        _save_small(onnx.load(quantized), output)
+        small = onnx.load(quantized)
+        restore_kernels(small, exported)
+        _save_small(small, output)
 
 
 def _list_without_parameters(graph: Any, modules: nn.Module) -> set[str]:

@@ -9,14 +9,14 @@ import torch
 
 from mmrun.deploy.agreement import Case, Columns, compare_labels, gather_inputs, predict, run_batches
 from mmrun.deploy.graph import SCORES, Graph
+from mmrun.deploy.labelled import find_visible
 from mmrun.deploy.latency import Latency, measure_latencies
 from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.run_models import RunModel
 from mmrun.errors import DataError
+from mmrun.known_metrics import is_higher_better
 from mmrun.results.statistics import LEVEL
-from mmrun.tasks.classification import Classification
-from mmrun.tasks.metrics import is_higher_better
-from mmrun.types import IGNORE_INDEX, Task
+from mmrun.types import Task
 
 BATCH_SIZE = 32
 NUM_RESAMPLES = 200  # of the rows, for the interval of a difference
@@ -102,8 +102,7 @@ def measure_change(task: Task, before: np.ndarray, after: np.ndarray, target: np
     Returns:
         None if no row has a target, or the metric is not defined for them.
     """
-    is_known = target != IGNORE_INDEX if isinstance(task, Classification) else np.isfinite(target)
-    visible = is_known.reshape(len(target), -1).any(1)
+    visible = find_visible(task, target)
     before, after, target = before[visible], after[visible], target[visible]
     name = task.primary_metric
 
@@ -138,11 +137,7 @@ def _bootstrap(measure: Callable[[np.ndarray], float], num_rows: int) -> tuple[f
 
 
 def find_drop(changes: Mapping[str, Change]) -> tuple[str, float]:
-    """Return the task whose primary metric becomes worse by most, and by how much; below 0 if all become better.
-
-    Args:
-        changes: by task, at least one.
-    """
+    """Return the task whose primary metric becomes worse by most, and by how much; below 0 if all become better."""
     drops = {}
     for name, change in changes.items():
         drops[name] = -change["difference"] if is_higher_better(change["metric"]) else change["difference"]
@@ -151,11 +146,7 @@ def find_drop(changes: Mapping[str, Change]) -> tuple[str, float]:
 
 
 def measure_sizes(files: Mapping[str, Path]) -> dict[str, int]:
-    """Return the bytes of models with weights that lie in files of their own.
-
-    Args:
-        files: of models by name.
-    """
+    """Return the bytes of models with weights that lie in files of their own."""
     sizes = {}
     for name, file in files.items():
         weights = file.with_name(f"{file.name}.data")  # of a model beyond 2 GB

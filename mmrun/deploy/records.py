@@ -24,6 +24,7 @@ from mmrun.results.schema import FittedModality
 
 Record = Mapping[str, Any]
 FILES = ("image", "audio", "video", "points")  # kinds whose strings are file names
+EXPECTED = {"text": "a string", "audio": "a path, or samples with their rate in Hz"}
 MAX_CHANNELS = 4  # the axis of an array that has no more is that of the channels
 
 
@@ -41,7 +42,7 @@ def read_records(predictor: Predictor, records: Sequence[Record], scratch: Path)
 
     Raises:
         ConfigError: a record has a key that the run does not read, and none that it does.
-        DataError: a file does not exist.
+        DataError: a file does not exist, or a value is of no type that its kind may have.
     """
     readable: list[str] = []
     for modality, spec in predictor.modalities.items():
@@ -157,6 +158,9 @@ def _read_value(
             return np.asarray(value, dtype=np.float32)
         except (ValueError, TypeError):
             raise DataError(f"row {number}: {names[0]}: is not numbers; pass an array, or the Path of a file") from None
+    is_sound = isinstance(value, tuple) and len(value) == 2
+    if (spec["kind"] == "text" and not isinstance(value, str | Path)) or (spec["kind"] == "audio" and not is_sound):
+        raise DataError(f"row {number}: {names[0]}: is of type {type(value).__name__}; pass {EXPECTED[spec['kind']]}")
     return value
 
 
@@ -184,9 +188,6 @@ def _put_channels_first(array: np.ndarray) -> np.ndarray:
 
 def list_records(rows: object) -> list[Record]:
     """Return a data frame of pandas or polars, a table of pyarrow, or a list of dicts, as a list of dicts.
-
-    Args:
-        rows: any of these.
 
     Raises:
         ConfigError: it is none of these.

@@ -105,7 +105,7 @@ def read_rows(run: RowSpec, file: Path, root: Path | None = None, on_error: str 
     opened = open_path(str(file), encoding=dataset.get("encoding"))
     sheet = read_as_trained(run, opened.sheet, _list_columns(run))
     reader = cells.RowReader(sheet, on_error)
-    folder, root_notes = (root, []) if root else choose_root(opened, _list_columns(run))
+    folder, root_notes = choose_root(opened, _list_columns(run), root)
     files = FileResolver(folder, dataset.get("allow_outside", False), "--root FOLDER")
     alignments = parse_alignments(dataset.get("align"))
     raw: dict[str, cells.RawValues] = {}
@@ -154,11 +154,6 @@ def read_as_trained(run: RowSpec, sheet: Sheet, columns: Sequence[str]) -> Sheet
 def name_columns(run: RowSpec, modality: str, spec: "FittedModality") -> list[str]:
     """Return the columns of a file that a modality is read from; without a file in training, one of its own name.
 
-    Args:
-        run: that reads them.
-        modality: its name.
-        spec: how it is read.
-
     Raises:
         ConfigError: the run was not trained on a file, and the modality is a record of cells.
     """
@@ -190,23 +185,13 @@ def _has_modality(sheet: Sheet, modality: str, columns: Sequence[str]) -> bool:
 
 
 def list_missing(run: RowSpec, rows: Rows) -> list[str]:
-    """Return the modalities that no row has.
-
-    Args:
-        run: that reads them.
-        rows: to predict.
-    """
+    """Return the modalities that no row has."""
     present = {modality for modality, column in rows.columns.items() if column.is_present().any()}
     return [modality for modality in run.modalities if modality not in present]
 
 
 def describe_new(run: RowSpec, rows: Rows) -> list[str]:
-    """Describe categories that no training row has, one line each.
-
-    Args:
-        run: that reads them.
-        rows: to predict.
-    """
+    """Describe categories that no training row has, one line each."""
     notes = []
     for modality, column in rows.columns.items():
         preprocessor = run.preprocessors[modality]

@@ -10,26 +10,27 @@ from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.synthetic import MAKERS, get_item_class
 
 PACKAGE = Path(mmrun.__file__).parent
-SCRIPT = "predict_onnx.py"
+SCRIPT = "predict_exported.py"
 LIBRARY = "lib"
 SHEETS = "mmrun.data.sheets"
 LATE_IMPORTS = tuple(f"{SHEETS}.{name}" for name in ("arrow", "parquet", "regular_csv"))  # where pyarrow is installed
 
 
-def write_script(predictor: Predictor, folder: Path) -> list[str]:
+def write_script(predictor: Predictor, folder: Path, name: str) -> list[str]:
     """Write the script beside a model.
 
     Args:
         predictor: of the run.
         folder: of the model.
+        name: of the script.
 
     Returns:
         Why it is left out, one line each; empty if it was written.
     """
-    notes = _describe_undecodable(predictor)
+    notes = _describe_undecodable(predictor, name)
     if not notes:
         script = Path(__file__).with_name(SCRIPT)
-        shutil.copyfile(script, folder / SCRIPT)
+        shutil.copyfile(script, folder / name)
         for file in list_modules(script):
             target = folder / LIBRARY / PACKAGE.name / file.relative_to(PACKAGE)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -72,12 +73,12 @@ def _locate(name: str) -> list[Path]:
     return [*packages, file]
 
 
-def _describe_undecodable(predictor: Predictor) -> list[str]:
+def _describe_undecodable(predictor: Predictor, script: str) -> list[str]:
     """Return which modalities the script cannot decode, and why, a line each."""
     lines = []
     for modality, preprocessor in predictor.preprocessors.items():
         decoder = get_item_class(preprocessor)
         if decoder not in MAKERS:
             name = decoder.__name__
-            lines.append(f"encoder.{modality}.preprocess: {name} is a class of your own; {SCRIPT} is left out")
+            lines.append(f"encoder.{modality}.preprocess: {name} is a class of your own; {script} is left out")
     return lines

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mmrun.errors import ConfigError, DataError
+from mmrun.known_metrics import is_higher_better
 from mmrun.results.folder import RunFolder
 from mmrun.results.predictions import StoredPredictions, parse_primary_head, read_predictions
 from mmrun.tasks.classification import Classification
-from mmrun.tasks.metrics import is_higher_better
 from mmrun.tasks.regression import Regression
 from mmrun.types import Task
 

@@ -9,9 +9,10 @@ from typing import NamedTuple, cast
 
 from mmrun.data.names import shorten
 from mmrun.results.formatting import pluralize
+from mmrun.results.run_values import Group, format_value, lookup_values
 from mmrun.results.schema import CostName, RunRecord
-from mmrun.results.selection import MAX_NAMES, Group, Groups, format_value, lookup_values
-from mmrun.results.variation import Variation
+from mmrun.results.selection import MAX_NAMES, Groups, list_names
+from mmrun.results.variation import Variation, sum_differing
 
 
 class Requirement(NamedTuple):
@@ -22,23 +23,26 @@ class Requirement(NamedTuple):
         read: returns its value in a run.
         explained_by: globs over keys; runs that are compared over such a key differ on purpose.
         within: keys with a requirement of their own; runs that differ in one of them may differ in this value.
+        seeded_by: keys of the data set; where one is the seed of each run, the value goes with the seed.
     """
 
     name: str
     read: Callable[[RunRecord], object]
     explained_by: tuple[str, ...]
     within: tuple[str, ...] = ()
+    seeded_by: tuple[str, ...] = ()
 
 
 HASH = re.compile("[0-9a-f]{32,}")
 HASH_LETTERS = 16
 MAX_LETTERS = 60  # of another value
 UNKNOWN = object()  # value of a requirement that a run did not record; it is not compared
+SEEDS_OF_SPLITS = ("split_seed", "data_seed")
 SPLIT_KEYS = ("dataset", "dataset.fold", "dataset.split_seed", "seed")
 REQUIREMENTS = (
-    Requirement("data fingerprint", lambda run: run["dataset"]["fingerprint"], ("dataset",)),
+    Requirement("data fingerprint", lambda run: run["dataset"]["fingerprint"], ("dataset",), seeded_by=("data_seed",)),
     Requirement("fold", lambda run: run["config"]["dataset"].get("fold"), ("dataset.fold",)),
-    Requirement("split", lambda run: run["dataset"]["split"], SPLIT_KEYS, within=("dataset.fold",)),
+    Requirement("split", lambda run: run["dataset"]["split"], SPLIT_KEYS, ("dataset.fold",), SEEDS_OF_SPLITS),
     Requirement("budget", lambda run: run["budget"], ("budget*",)),
     Requirement("labelled share", lambda run: run["dataset"]["labelled"], ("dataset.labelled",)),
     Requirement("shots", lambda run: run["config"]["dataset"].get("shots"), ("dataset.shots",)),
@@ -114,8 +118,8 @@ def shorten_notices(notices: dict[str, str]) -> list[str]:
     names, texts = list(notices), list(notices.values())
     if len(names) <= MAX_NAMES + 1:
         return texts
-    others = names[MAX_NAMES:]
-    return [*texts[:MAX_NAMES], f"{len(others)} more keys differ between compared runs: {', '.join(others)}"]
+    others = list_names(names[MAX_NAMES:], "more key")
+    return [*texts[:MAX_NAMES], f"{others} differ between compared runs"]
 
 
 def list_counts(counts: Counter[str]) -> str:
@@ -137,6 +141,8 @@ def _shorten(value: str) -> str:
 def _count_differing_values(runs: Sequence[RunRecord], requirement: Requirement, keys: Sequence[str]) -> Counter[str]:
     """Count the values of a requirement among runs that should share it; empty where they do."""
     explaining = list(requirement.within)  # keys whose runs may differ from each other
+    if _is_seeded(runs, requirement.seeded_by):
+        explaining.append("seed")
     for key in keys:
         if any(fnmatch(key, glob) for glob in requirement.explained_by):
             explaining.append(key)
@@ -145,11 +151,28 @@ def _count_differing_values(runs: Sequence[RunRecord], requirement: Requirement,
         value = requirement.read(run)
         if value is not UNKNOWN:
             counts[lookup_values(run, explaining)][format_value(value)] += 1
-    differing: Counter[str] = Counter()
-    for values in counts.values():
-        if len(values) > 1:
-            differing += values
-    return differing
+    return sum_differing(counts.values())
+
+
+def _is_seeded(runs: Sequence[RunRecord], keys: Sequence[str]) -> bool:
+    """Return whether a key of the data set is the seed of each run, and runs have several."""
+    if len({run["seed"] for run in runs}) < 2:
+        return False
+    return any(all(run["config"]["dataset"].get(key) == run["seed"] for run in runs) for key in keys)
+
+
+def describe_seeded_splits(runs: Sequence[RunRecord]) -> list[str]:
+    """Describe what it means that the split goes with the seed, where it does.
+
+    Args:
+        runs: all that are compared.
+    """
+    if not _is_seeded(runs, SEEDS_OF_SPLITS):
+        return []
+    return [
+        "each seed has a split of its own, so that intervals include the choice of rows; --paired compares on equal "
+        "rows. The splits overlap, so p-values are somewhat too small (Nadeau & Bengio, 2003)"
+    ]
 
 
 def check_spending(

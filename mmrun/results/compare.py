@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 from itertools import chain, groupby
 
 from mmrun.errors import ConfigError
+from mmrun.known_metrics import find_bounds
 from mmrun.results import comparability, costs, effects, selection, statistics
 from mmrun.results.effects import Improvement
 from mmrun.results.formatting import pluralize
 from mmrun.results.index import is_lower_better
 from mmrun.results.inference_table import build_group_table
+from mmrun.results.run_values import Group, find_differing_keys, get_metric, lookup_values, parse_values
 from mmrun.results.schema import RunRecord
-from mmrun.results.selection import Group, Groups, find_differing_keys, get_metric, lookup_values
+from mmrun.results.selection import Groups
 from mmrun.results.table import Table
 from mmrun.results.variation import Variation
 
@@ -45,7 +47,12 @@ class Question:
     @property
     def lower_is_better(self) -> bool:
         """The direction of the metric."""
-        return is_lower_better(self.metric.partition("/")[2])
+        return is_lower_better(self.metric_name)
+
+    @property
+    def metric_name(self) -> str:
+        """The metric without its split."""
+        return self.metric.partition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -139,7 +146,7 @@ def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str
     if question.interval == "bca":
         _check_bootstrap(groups)
     against = question.against
-    baselines = {} if against is None else selection.match_baselines(groups, selection.parse_values(against))
+    baselines = {} if against is None else selection.match_baselines(groups, parse_values(against))
     messages = [*notices, *left_out, *chosen]
     variation = Variation(selected, question.by, question.paired)
     unequal = comparability.find_unequal_terms(selected, question.by, question.paired, question.match, variation)
@@ -190,7 +197,7 @@ def _check_bootstrap(groups: Groups) -> None:
 def _describe_group(group: Group, runs: list[RunRecord], question: Question) -> Row:
     """Return the row of a group before it is compared."""
     values = get_metric_values(runs, question.metric)
-    mean = statistics.estimate_mean(values, question.interval)
+    mean = statistics.estimate_mean(values, question.interval).clip(*find_bounds(question.metric_name, values))
     return Row(
         group=group,
         runs=[run["run"] for run in runs],
@@ -239,6 +246,8 @@ def _add_difference(row: Row, groups: Groups, baseline: Group, question: Questio
         estimate = statistics.estimate_difference(values, base_values, question.test, question.interval)
         effect = effects.hedges_g(values, base_values)
         detectable = effects.detectable_difference(values, base_values)
+    low, high = find_bounds(question.metric_name, [*values, *base_values])
+    estimate = estimate.clip(low - high, high - low)
     return replace(
         row,
         pairs=pairs,

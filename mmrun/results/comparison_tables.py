@@ -280,17 +280,17 @@ def build_example_table(examples: Examples) -> Table:
     for task in examples.tasks:
         cells = [
             task.task,
-            task.figure,
+            task.metric,
             str(task.rows),
             "-" if task.groups is None else str(task.groups),
-            format_number(task.one),
-            format_number(task.other),
+            format_number(task.mean_a),
+            format_number(task.mean_b),
             format_signed(task.difference),
             format_interval(task.low, task.high),
             EXAMPLE_TESTS[task.test],
             format_p_value(task.p),
-            str(len(task.only_one)),
-            str(len(task.only_other)),
+            str(len(task.better_a)),
+            str(len(task.better_b)),
         ]
         rows.append(cells)
     header = [
@@ -308,7 +308,7 @@ def build_example_table(examples: Examples) -> Table:
         "B better",
     ]
     over = "rows, each alone" if examples.column is None else f"rows, grouped by {examples.column}"
-    caption = f"A = {examples.one}, B = {examples.other}, {examples.split} {over} (Student's interval)"
+    caption = f"A = {examples.run_a}, B = {examples.run_b}, {examples.split} {over} (Student's interval)"
     return Table(caption, header, rows, 2)
 
 
@@ -320,7 +320,7 @@ def build_flipped_table(examples: Examples) -> Table:
     """
     rows = []
     for task in examples.tasks:
-        for name, ids in (("A", task.only_one), ("B", task.only_other)):
+        for name, ids in (("A", task.better_a), ("B", task.better_b)):
             more = f" and {len(ids) - MAX_FLIPPED_IDS} more" if len(ids) > MAX_FLIPPED_IDS else ""
             rows.append([task.task, name, f"{', '.join(ids[:MAX_FLIPPED_IDS]) or 'none'}{more}"])
     return Table("rows that only one run predicts correctly, or better", ["task", "run", "ids"], rows, 3)

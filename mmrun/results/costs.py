@@ -38,12 +38,7 @@ def _mean_cost(runs: Sequence[RunRecord], name: CostName, fusions: int) -> float
 
 
 def compute_shared_cost(run: RunRecord, name: CostName) -> float:
-    """Return the cost of the stages whose result another fusion could reuse.
-
-    Args:
-        run: a finished run.
-        name: of an additive cost.
-    """
+    """Return the cost of the stages whose result another fusion could reuse."""
     shared = find_shared_stages(run)
     return sum(cost[name] for stage, cost in run["cost"]["stages"].items() if stage in shared)
 
@@ -67,11 +62,6 @@ def compute_break_even(runs: Sequence[RunRecord], base_runs: Sequence[RunRecord]
     """Return the smallest number of fusions from which on a group costs less than its baseline.
 
     With k fusions each costs what it does not share, and one k-th of what it shares.
-
-    Args:
-        runs: of the group.
-        base_runs: of the baseline.
-        name: of an additive cost.
 
     Returns:
         The number, or None where no number is large enough or a run did not record the cost.

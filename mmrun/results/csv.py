@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterable
 
-from mmrun.results.selection import parse_number
+from mmrun.results.run_values import parse_number
 
 FORMULA_STARTS = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")  # what spreadsheets take for one, wide forms included
 
@@ -25,10 +25,6 @@ def write_csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def escape_formula(cell: object) -> object:
-    """Put an apostrophe before a text that a spreadsheet would run as a formula; numbers written as text stay.
-
-    Args:
-        cell: of a CSV file.
-    """
+    """Put an apostrophe before a text that a spreadsheet would run as a formula; numbers written as text stay."""
     is_formula = isinstance(cell, str) and cell.startswith(FORMULA_STARTS) and parse_number(cell) is None
     return f"'{cell}" if is_formula else cell

@@ -10,8 +10,8 @@ from scipy import stats
 from mmrun.errors import ConfigError
 from mmrun.results import comparability, compare, selection, statistics
 from mmrun.results.compare import Comparison, Question, Row, check_family, is_significant
+from mmrun.results.run_values import Group, get_metric, lookup_values, parse_number
 from mmrun.results.schema import RunRecord
-from mmrun.results.selection import Group, get_metric, lookup_values
 from mmrun.results.variation import Variation
 
 WIDE = 10.0  # an axis over more than this factor is logarithmic
@@ -125,7 +125,7 @@ def _group_by_value(runs: Sequence[RunRecord], key: str) -> dict[float, list[Run
     """Group runs by the value of a key, ascending."""
     by_value: dict[float, list[RunRecord]] = {}
     for (text,), runs_of_value in selection.group_runs(list(runs), [key]).items():
-        value = selection.parse_number(text)
+        value = parse_number(text)
         if value is None:
             raise ConfigError(f"--curve-over {key}: {text!r} is not a number; use --rank-over for values without order")
         by_value[value] = runs_of_value

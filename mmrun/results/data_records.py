@@ -23,12 +23,7 @@ DAMAGES = (
 
 
 def write_data_record(folder: RunFolder, record: DataRecord) -> None:
-    """Write the digests of the data set.
-
-    Args:
-        folder: of a run that starts.
-        record: of its data set.
-    """
+    """Write the digests of the data set."""
     folder.path.mkdir(parents=True, exist_ok=True)
     about = json.dumps({"fingerprint": record.fingerprint, "parts": list(record.rows), "fits": dict(record.fits)})
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from mmrun.code_version import LIBRARIES, find_version
 from mmrun.results.folder import RunFolder
+from mmrun.results.run_values import flatten
 from mmrun.results.schema import Environment, GitState, RunRecord
-from mmrun.results.selection import flatten
 from mmrun.version import __version__
 
 OF_ONE_START = ("time", "batch_size")  # differ, or are recorded once

@@ -36,9 +36,6 @@ def read_evaluation(run: RunRecord, split: str) -> Evaluation | None:
 def check_evaluation(run: RunRecord) -> None:
     """Check that an evaluation can be read, whatever its split.
 
-    Args:
-        run: a finished run.
-
     Raises:
         DataError: its evaluation.json is damaged.
     """

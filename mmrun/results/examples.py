@@ -22,37 +22,37 @@ NUMBER_METRICS = ("r2", "rmse", "mae", "mse")  # of runs that predict numbers
 
 @dataclass(frozen=True)
 class TaskExamples:
-    """Two runs on the rows of one task. The metric of a row is 1 where its class is right, else see `figure`.
+    """Two runs on the rows of one task. The metric of a row is 1 where its class is right, else see `metric`.
 
     Attributes:
         task: its name.
-        figure: the metric of a row: accuracy | label_accuracy (share of its labels that are right) | absolute_error.
+        metric: the metric of a row: accuracy | label_accuracy (share of its labels that are right) | absolute_error.
         rows: number of rows.
         groups: number of groups that the rows belong to; None where each row counts alone.
-        one: mean of the first run.
-        other: mean of the second run.
+        mean_a: of the first run.
+        mean_b: of the second run.
         difference: first less second.
         low: lower end of its 95 % interval, over groups or rows; None where no row differs.
         high: its upper end.
         test: mcnemar | wilcoxon, or permutation of groups.
         p: p-value of the test.
-        only_one: ids of the rows that the first run predicts better.
-        only_other: ids of the rows that the second run predicts better.
+        better_a: ids of the rows that the first run predicts better.
+        better_b: ids of the rows that the second run predicts better.
     """
 
     task: str
-    figure: str
+    metric: str
     rows: int
     groups: int | None
-    one: float
-    other: float
+    mean_a: float
+    mean_b: float
     difference: float
     low: float | None
     high: float | None
     test: str
     p: float
-    only_one: list[str]
-    only_other: list[str]
+    better_a: list[str]
+    better_b: list[str]
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ class Examples:
     """Two runs on the same rows.
 
     Attributes:
-        one: name of the first run.
-        other: name of the second run.
+        run_a: name of the first run.
+        run_b: name of the second run.
         split: that the rows belong to.
         column: whose values group the rows; None where each row counts alone.
         tasks: one for each task.
         notices: what to know before trusting the result.
     """
 
-    one: str
-    other: str
+    run_a: str
+    run_b: str
     split: str
     column: str | None
     tasks: list[TaskExamples]
@@ -112,11 +112,11 @@ def examine(first: RunFolder, second: RunFolder, split: str, groups: RowGroups |
         predictions = read_predictions(first, split, task, parse_primary_head(metrics))
         other_predictions = read_predictions(second, split, task, parse_primary_head(other_metrics))
         predictions, other_predictions, left_out = _align(task, predictions, other_predictions)
-        figure = _choose_figure(predictions, other_predictions, _predicts_numbers(metrics, split, task))
+        metric = _choose_metric(predictions, other_predictions, _predicts_numbers(metrics, split, task))
         notices += left_out
         for name, scores in (("A", predictions.scores), ("B", other_predictions.scores)):
-            notices += _check_scores(task, name, scores, figure)
-        tasks.append(compare_task(task, figure, predictions, other_predictions, groups))
+            notices += _check_scores(task, name, scores, metric)
+        tasks.append(compare_task(task, metric, predictions, other_predictions, groups))
         notices += _check_group_count(tasks[-1])
     return Examples(first.name, second.name, split, None if groups is None else groups.column, tasks, notices)
 
@@ -130,12 +130,12 @@ def _predicts_numbers(metrics: RunMetrics, split: str, task: str) -> bool:
     return False
 
 
-def _check_scores(task: str, run: str, scores: np.ndarray, figure: str) -> list[str]:
+def _check_scores(task: str, run: str, scores: np.ndarray, metric: str) -> list[str]:
     """Return a notice where a run predicted something that is not a number."""
     undefined = int((~np.isfinite(scores)).any(1).sum())
     if not undefined:
         return []
-    consequence = "are left out" if figure == "absolute_error" else "count as wrong"
+    consequence = "are left out" if metric == "absolute_error" else "count as wrong"
     return [f"{pluralize(undefined, 'prediction')} of {task} by {run} are not finite numbers and {consequence}"]
 
 
@@ -177,7 +177,7 @@ def _take(predictions: StoredPredictions, places: Sequence[int]) -> StoredPredic
 
 def compare_task(
     task: str,
-    figure: str,
+    metric: str,
     predictions: StoredPredictions,
     other_predictions: StoredPredictions,
     groups: RowGroups | None = None,
@@ -186,7 +186,7 @@ def compare_task(
 
     Args:
         task: its name.
-        figure: the metric of a row.
+        metric: the metric of a row.
         predictions: of the first run.
         other_predictions: of the second run, for the same rows in the same order.
         groups: of rows that belong together.
@@ -195,32 +195,32 @@ def compare_task(
         ConfigError: no target is visible, or all rows are of one group.
         DataError: a row has no group.
     """
-    values, other_values = _measure_rows(figure, predictions), _measure_rows(figure, other_predictions)
+    values, other_values = _measure_rows(metric, predictions), _measure_rows(metric, other_predictions)
     visible = ~(np.isnan(values) | np.isnan(other_values))
     ids = np.array(predictions.ids)[visible]
     values, other_values = values[visible], other_values[visible]
     if not len(ids):
         raise ConfigError(f"--examples: the target of {task} is hidden in every row")
     differences = values - other_values
-    gains = differences * (-1 if figure == "absolute_error" else 1)
+    gains = differences * (-1 if metric == "absolute_error" else 1)
     units = np.arange(len(ids)) if groups is None else _number_groups(groups, ids.tolist())
     sums, sizes = np.bincount(units, differences), np.bincount(units)
-    low, high = _mean_interval(sums, sizes, bounded=figure != "absolute_error") if gains.any() else (None, None)
-    test, p = _test_rows(figure, gains) if groups is None else ("permutation", _test_groups(sums))
+    low, high = _mean_interval(sums, sizes, bounded=metric != "absolute_error") if gains.any() else (None, None)
+    test, p = _test_rows(metric, gains) if groups is None else ("permutation", _test_groups(sums))
     return TaskExamples(
         task=task,
-        figure=figure,
+        metric=metric,
         rows=len(ids),
         groups=None if groups is None else len(sizes),
-        one=float(values.mean()),
-        other=float(other_values.mean()),
+        mean_a=float(values.mean()),
+        mean_b=float(other_values.mean()),
         difference=float(np.mean(differences)),
         low=low,
         high=high,
         test=test,
         p=p,
-        only_one=ids[gains > 0].tolist(),
-        only_other=ids[gains < 0].tolist(),
+        better_a=ids[gains > 0].tolist(),
+        better_b=ids[gains < 0].tolist(),
     )
 
 
@@ -257,9 +257,9 @@ def _mean_interval(sums: np.ndarray, sizes: np.ndarray, bounded: bool) -> tuple[
     return float(mean - reach), float(mean + reach)
 
 
-def _test_rows(figure: str, gains: np.ndarray) -> tuple[str, float]:
+def _test_rows(metric: str, gains: np.ndarray) -> tuple[str, float]:
     """Return name and p-value of the test over rows that are independent of each other."""
-    if figure == "accuracy":
+    if metric == "accuracy":
         return "mcnemar", mcnemar(int((gains > 0).sum()), int((gains < 0).sum()))
     return "wilcoxon", float(stats.wilcoxon(gains).pvalue) if gains.any() else 1.0
 
@@ -271,18 +271,18 @@ def _test_groups(sums: np.ndarray) -> float:
     return float(statistics.PAIRED_TESTS["permutation"](sums.round(9)).pvalue)
 
 
-def mcnemar(only_one: int, only_other: int) -> float:
+def mcnemar(better_a: int, better_b: int) -> float:
     """Return the p-value of the exact test whether two runs are right equally often (McNemar, 1947).
 
     Args:
-        only_one: number of rows that only the first run got right.
-        only_other: number of rows that only the second run got right.
+        better_a: number of rows that only the first run got right.
+        better_b: number of rows that only the second run got right.
     """
-    flipped = only_one + only_other
-    return float(stats.binomtest(only_one, flipped).pvalue) if flipped else 1.0
+    flipped = better_a + better_b
+    return float(stats.binomtest(better_a, flipped).pvalue) if flipped else 1.0
 
 
-def _choose_figure(first: StoredPredictions, second: StoredPredictions, predicts_numbers: bool) -> str:
+def _choose_metric(first: StoredPredictions, second: StoredPredictions, predicts_numbers: bool) -> str:
     """Choose the metric of a row, one for both runs."""
     if first.target.dtype.kind == "i":
         return "accuracy"
@@ -293,16 +293,16 @@ def _choose_figure(first: StoredPredictions, second: StoredPredictions, predicts
     return "label_accuracy" if are_shares and not predicts_numbers else "absolute_error"
 
 
-def _measure_rows(figure: str, predictions: StoredPredictions) -> np.ndarray:
+def _measure_rows(metric: str, predictions: StoredPredictions) -> np.ndarray:
     """Return the metric of each row [N]; NaN where the target is hidden, or an error is not defined."""
     target, scores = predictions.target, predictions.scores
     defined = np.isfinite(scores)
-    if figure == "accuracy":
+    if metric == "accuracy":
         correct = (scores.argmax(1) == target) & defined.all(1)
         return np.where(target < 0, np.nan, correct.astype(float))  # types.IGNORE_INDEX, without loading torch
     target = target.reshape(scores.shape)
     hidden = np.isnan(target)
-    if figure == "label_accuracy":
+    if metric == "label_accuracy":
         by_output = (((scores >= 0.5) == (target > 0.5)) & defined).astype(float)
     else:
         by_output = np.abs(np.where(defined, scores, np.nan) - target)

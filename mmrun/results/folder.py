@@ -1,22 +1,18 @@
-"""The folder of one run: the path of each file in it, and who may write there."""
+"""The folder of one run: the path of each file in it, what is written there, and what is read."""
 
-import fcntl
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from mmrun.digests import compute_digest, verify_file
-from mmrun.errors import DamagedError, RunError, StorageError
+from mmrun.errors import DamagedError, StorageError
 from mmrun.renamed import translate_metrics
 from mmrun.results.files import (
     check_layout,
     explain_mend,
     read_json,
     read_yaml,
-    remove_unfinished,
     write_json,
     write_yaml,
 )
@@ -95,36 +91,6 @@ class RunFolder:
 
     # ------------------------------------------------------------------------------------------------------- writing
 
-    @contextmanager
-    def lock(self, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Keep every other process from training this run; the system releases the lock when this process dies.
-
-        Args:
-            on_wait: called with a message where another process holds the lock, before waiting for it.
-
-        Raises:
-            RunError: another process trains this run, and `on_wait` is None; or there is a link in the folder.
-            StorageError: the folder cannot be made.
-        """
-        self._make()
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            _lock(descriptor, self.path, on_wait)
-            self._refuse_links()
-            self._remove_unfinished()
-            yield
-        finally:
-            os.close(descriptor)
-            self.log.close()
-
-    def _refuse_links(self) -> None:
-        """Raise an error if a link lies in the folder: writing through it would change files elsewhere."""
-        for folder, folders, files in os.walk(self.path):
-            for name in (*folders, *files):
-                path = os.path.join(folder, name)
-                if os.path.islink(path):
-                    raise RunError(f"{path}: is a link, which training does not write through; replace it by a copy")
-
     def write_request(self, config: Mapping[str, object], overrides: Sequence[str], sync: bool = False) -> None:
         """Write the resolved config and the overrides that it was composed from; the run then waits to be started.
 
@@ -133,7 +99,7 @@ class RunFolder:
             overrides: as typed.
             sync: wait for the disk; a run that only waits can be requested again.
         """
-        self._make()
+        self.make()
         write_yaml(self.overrides_file, list(overrides), sync)
         write_yaml(self.config_file, dict(config), sync)
 
@@ -148,20 +114,18 @@ class RunFolder:
         self.update_environment(starts=[*self.read_starts(), environment])
         self.status.write("running")
 
-    def _make(self) -> None:
+    def make(self) -> None:
+        """Make the folder.
+
+        Raises:
+            StorageError: it cannot be made.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(
                 f"{self.path}: cannot be made ({error.strerror}); set outputs=FOLDER to one that can be written"
             ) from None
-
-    def _remove_unfinished(self) -> None:
-        """Remove what killed processes left half written."""
-        for folder in (self.path, self.predictions):
-            remove_unfinished(folder)
-        for folder in self.checkpoints.glob("*/*.new"):
-            shutil.rmtree(folder, ignore_errors=True)
 
     def update_environment(self, **changes: object) -> None:
         """Add entries to the recorded environment."""
@@ -182,22 +146,6 @@ class RunFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-
-    def remove(self) -> None:
-        """Remove the folder with everything in it; what links in it lead to stays.
-
-        Raises:
-            RunError: another process trains this run.
-            StorageError: a file cannot be removed.
-        """
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            _lock(descriptor, self.path, None)
-            shutil.rmtree(self.path)
-        except OSError as error:
-            raise StorageError(f"{error.filename or self.path}: cannot be removed ({error.strerror})") from None
-        finally:
-            os.close(descriptor)
 
     def finish(self, metrics: Mapping[str, object]) -> None:
         """Write metrics.json, which marks the run as finished.
@@ -311,14 +259,3 @@ class RunFolder:
         if len(metrics["budget"]) != 1:
             raise DamagedError(f"{self.metrics_file}: damaged, budget: expected one unit; {mend}")
         return cast(RunMetrics, metrics)
-
-
-def _lock(descriptor: int, path: Path, on_wait: Callable[[str], None] | None) -> None:
-    """Lock an open folder, and wait for the lock where `on_wait` is given."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if on_wait is None:
-            raise RunError(f"{path}: another process trains this run; wait for it or stop it") from None
-        on_wait(f"{path}: another process trains this run; waiting for it")
-        fcntl.flock(descriptor, fcntl.LOCK_EX)

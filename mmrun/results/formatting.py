@@ -33,6 +33,16 @@ def format_number(value: float | None) -> str:
     return f"{value:.4f}" if 0.001 <= abs(value) < 10 else f"{value:.4g}"
 
 
+def format_metric(name: str, value: float | None) -> str:
+    """Write the value of a metric; counts are whole numbers.
+
+    Args:
+        name: of the metric, such as count or accuracy.
+        value: None becomes a dash.
+    """
+    return f"{value:.0f}" if name == "count" and value is not None else format_number(value)
+
+
 def format_signed(value: float | None) -> str:
     """Write a difference with its sign.
 
@@ -107,6 +117,11 @@ def format_size(value: float | None) -> str:
             break
         value /= 1024
     return f"{_round(value)} {unit}"
+
+
+def format_milliseconds(seconds: float) -> str:
+    """Write a short time: 12.3 ms."""
+    return f"{1000 * seconds:.3g} ms"
 
 
 def format_duration(seconds: float | None) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmrun.errors import ConfigError, MmrunError, nearest
+from mmrun.known_metrics import is_higher_better, strip_metric
 from mmrun.processes import is_alive
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import RunMetrics, RunStatus
@@ -15,8 +16,6 @@ SILENT_AFTER = 300  # seconds without a heartbeat after which a run of another m
 OUTPUTS = Path("outputs")  # where runs are looked up by name
 FAILED = ("failed", "killed", "damaged")  # statuses of runs that ended without a result
 RUN_FILES = ("config.yaml", "status.json")  # either makes a folder a run folder
-LOWER_IS_BETTER = ("loss", "nll", "mse", "rmse", "mae", "calibration_error")
-LOWER_SUFFIXES = ("_loss", "_error")  # of metrics of other packages
 MAX_CANDIDATES = 5  # runs that an error names
 
 
@@ -142,28 +141,16 @@ def _is_alive(status: RunStatus) -> bool:
     return time.time() - status.get("heartbeat", 0.0) <= SILENT_AFTER if alive is None else alive
 
 
-def summarize_run(run: RunFolder, below: Path) -> RunSummary:
-    """Sum up a run in one line.
+def read_summary(run: RunFolder, below: Path) -> tuple[RunSummary, RunMetrics | None]:
+    """Sum up a run in one line, and return its metrics too.
 
     Args:
         run: its folder.
         below: the folder that was searched; the name is relative to it.
 
     Returns:
-        The summary; a run whose files cannot be read has the status `damaged`.
-    """
-    return read_summary(run, below)[0]
-
-
-def read_summary(run: RunFolder, below: Path) -> tuple[RunSummary, RunMetrics | None]:
-    """Sum up a run in one line, and return its metrics too.
-
-    Args:
-        run: its folder.
-        below: as for `summarize_run`.
-
-    Returns:
-        The summary, and what metrics.json holds; None unless the run is finished.
+        The summary, and what metrics.json holds; None unless the run is finished. A run whose files cannot be read has
+        the status `damaged`.
     """
     name = str(run.path.relative_to(below)) if run.path != below else run.name
     try:
@@ -221,8 +208,7 @@ def is_lower_better(metric: str) -> bool:
     Args:
         metric: its name, without the split: accuracy, label.accuracy/image, mse.
     """
-    name = metric.partition("/")[0].rpartition(".")[2]
-    return name in LOWER_IS_BETTER or name.endswith(LOWER_SUFFIXES)
+    return is_higher_better(strip_metric(metric)) is False
 
 
 def _last_modified(run: RunFolder) -> float:

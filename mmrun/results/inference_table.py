@@ -1,21 +1,26 @@
 """Compressed runs beside their originals: parameters, size, latency and memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
-from mmrun.results.formatting import format_count, format_size
+from mmrun.results.formatting import format_count, format_milliseconds, format_size
 from mmrun.results.schema import Footprint, Inference, RunRecord
 from mmrun.results.table import Table
 
 HEADER = ["parameters", "not zero", "file", "p50", "p99", "memory"]
+FORMATS: dict[str, Callable[[float], str]] = {  # of the keys of a footprint, in the order of HEADER
+    "parameters": format_count,
+    "nonzero_parameters": format_count,
+    "file_size": format_size,
+    "p50": format_milliseconds,
+    "p99": format_milliseconds,
+    "memory": format_size,
+}
 TITLE = "predicting one row; in brackets: times the original, measured in turns in one process"
 
 
 def build_inference_table(inference: Inference) -> Table:
-    """Show what predicting one row takes before and after compression.
-
-    Args:
-        inference: of a compressed run.
-    """
+    """Show what predicting one row takes before and after compression."""
     original = inference["original"]
     rows = [["original", *format_footprint(original, None)]]
     rows.append(["compressed", *format_footprint(inference["compressed"], original)])
@@ -43,17 +48,15 @@ def build_group_table(by: Sequence[str], groups: Sequence[tuple[Sequence[str], S
 
 
 def _average(footprints: Sequence[Footprint]) -> Footprint:
-    def mean(values: Sequence[float]) -> float:
-        return sum(values) / len(values)
+    totals = dict.fromkeys(FORMATS, 0.0)
+    for footprint in footprints:
+        for name, value in _read_values(footprint).items():
+            totals[name] += value / len(footprints)
+    return cast(Footprint, totals)
 
-    return {
-        "parameters": round(mean([footprint["parameters"] for footprint in footprints])),
-        "nonzero_parameters": round(mean([footprint["nonzero_parameters"] for footprint in footprints])),
-        "file_size": round(mean([footprint["file_size"] for footprint in footprints])),
-        "p50": mean([footprint["p50"] for footprint in footprints]),
-        "p99": mean([footprint["p99"] for footprint in footprints]),
-        "memory": round(mean([footprint["memory"] for footprint in footprints])),
-    }
+
+def _read_values(footprint: Footprint) -> dict[str, float]:
+    return {name: value for name, value in cast(Mapping[str, float], footprint).items() if name in FORMATS}
 
 
 def format_footprint(footprint: Footprint, original: Footprint | None) -> list[str]:
@@ -63,22 +66,10 @@ def format_footprint(footprint: Footprint, original: Footprint | None) -> list[s
         footprint: of a model.
         original: of the model that it is compared with; None: with none.
     """
-    cells = [
-        format_count(footprint["parameters"]),
-        format_count(footprint["nonzero_parameters"]),
-        format_size(footprint["file_size"]),
-        f"{1000 * footprint['p50']:.3g} ms",
-        f"{1000 * footprint['p99']:.3g} ms",
-        format_size(footprint["memory"]),
-    ]
-    if original is None:
-        return cells
-    ratios = [
-        footprint["parameters"] / original["parameters"],
-        footprint["nonzero_parameters"] / original["nonzero_parameters"],
-        footprint["file_size"] / original["file_size"],
-        footprint["p50"] / original["p50"],
-        footprint["p99"] / original["p99"],
-        footprint["memory"] / original["memory"],
-    ]
-    return [f"{cell} ({ratio:.2f}x)" for cell, ratio in zip(cells, ratios, strict=True)]
+    values = _read_values(footprint)
+    originals = {} if original is None else _read_values(original)
+    cells = []
+    for name, format_value in FORMATS.items():
+        ratio = f" ({values[name] / originals[name]:.2f}x)" if originals.get(name) else ""
+        cells.append(f"{format_value(values[name])}{ratio}")
+    return cells

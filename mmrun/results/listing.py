@@ -7,8 +7,9 @@ from pathlib import Path
 from mmrun.errors import MmrunError
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import RunSummary, describe_damaged_run, find_runs, read_summary
+from mmrun.results.run_values import format_value, lookup
 from mmrun.results.schema import RunSettings
-from mmrun.results.selection import filter_runs, format_value, lookup
+from mmrun.results.selection import filter_runs
 
 # Keys without a column: the name of a run tells the first three, the others tell nothing about its result.
 WITHOUT_COLUMN = ("dataset", "strategy", "seed", "tag", "note", "experiment", "outputs", "cache", "cache_limit")
@@ -50,9 +51,6 @@ class ListedSettings(RunSettings):
 def list_runs(folder: Path) -> list[ListedRun]:
     """List the runs below a folder, by name.
 
-    Args:
-        folder: to search.
-
     Raises:
         ConfigError: there is no such folder.
     """
@@ -74,11 +72,7 @@ def _list_run(run: RunFolder, below: Path) -> ListedRun:
 
 
 def read_key(override: str) -> str:
-    """Return the dotted key that an override sets: encoder.image for ++encoder/image=cnn.
-
-    Args:
-        override: as typed.
-    """
+    """Return the dotted key that an override sets: encoder.image for ++encoder/image=cnn."""
     return override.partition("=")[0].lstrip("+~").replace("/", ".")
 
 
@@ -114,11 +108,7 @@ def filter_listed(runs: Sequence[ListedRun], where: Sequence[str]) -> list[Liste
 
 
 def find_varying_keys(runs: Iterable[ListedRun]) -> list[str]:
-    """Return the overridden keys in which the runs differ, except those that the name of a run tells.
-
-    Args:
-        runs: of one list.
-    """
+    """Return the overridden keys in which the runs differ, except those that the name of a run tells."""
     readable = [run for run in runs if run.settings is not None]
     keys: set[str] = set()
     for run in readable:
@@ -131,9 +121,5 @@ def find_varying_keys(runs: Iterable[ListedRun]) -> list[str]:
 
 
 def to_record(run: ListedRun) -> dict[str, object]:
-    """Convert a run to a record: the fields of its summary, its tags and its note.
-
-    Args:
-        run: of a list.
-    """
+    """Convert a run to a record: the fields of its summary, its tags and its note."""
     return {**asdict(run.summary), "tags": list(run.tags), "note": run.note}

@@ -31,11 +31,7 @@ class StoredPredictions(NamedTuple):
 
 
 def write_predictions(
-    run: RunFolder,
-    split: str,
-    ids: Sequence[str],
-    targets: Mapping[str, np.ndarray],
-    scores: Mapping[str, np.ndarray],
+    run: RunFolder, split: str, ids: Sequence[str], targets: Mapping[str, np.ndarray], scores: Mapping[str, np.ndarray]
 ) -> None:
     """Write a table with the columns id, `<task>.target` and `<output>.scores` (lists).
 
@@ -71,12 +67,32 @@ def list_tasks(run: RunFolder, split: str) -> list[str]:
 def parse_primary_head(metrics: RunMetrics) -> Head:
     """Return the head that represents a run.
 
-    Args:
-        metrics: of a run that predicted something.
+    Raises:
+        DamagedError: there is none.
     """
     name = metrics["primary_head"]
-    assert name is not None, "a run without predictions has no primary head"
+    if name is None:
+        raise DamagedError(f"{metrics['run']}: metrics.json is damaged, predictions are stored without a primary head")
     return Head.parse(name)
+
+
+def check_predictions(run: RunFolder, metrics: RunMetrics) -> None:
+    """Check that the predictions of a run can be read, and that its metrics have the same tasks.
+
+    Args:
+        run: its folder.
+        metrics: what its metrics.json holds.
+
+    Raises:
+        DamagedError: they do not fit each other, or a file is not what was written.
+    """
+    for split in metrics["metrics"]:
+        if not (run.predictions / f"{split}.parquet").exists():
+            continue
+        parse_primary_head(metrics)
+        for task in list_tasks(run, split):
+            if task not in metrics["per_class"].get(split, {}):
+                raise DamagedError(f"{run.metrics_file}: damaged, {split} has predictions but no metrics of {task}")
 
 
 def read_predictions(run: RunFolder, split: str, task: str, head: Head = FUSED) -> StoredPredictions:

@@ -10,8 +10,9 @@ from scipy import stats
 from mmrun.errors import ConfigError
 from mmrun.results import comparability, selection
 from mmrun.results.compare import Question, get_metric_values
+from mmrun.results.run_values import Group
 from mmrun.results.schema import RunRecord
-from mmrun.results.selection import Group, Groups
+from mmrun.results.selection import Groups
 from mmrun.results.statistics import LEVEL
 from mmrun.results.variation import Variation
 

@@ -75,4 +75,4 @@ def _rank_record(ranking: Ranking, place: int) -> Record:
 
 def _task_record(task: TaskExamples) -> Record:
     """Return the values of a task, with ids separated by spaces."""
-    return {**asdict(task), "only_one": " ".join(task.only_one), "only_other": " ".join(task.only_other)}
+    return {**asdict(task), "better_a": " ".join(task.better_a), "better_b": " ".join(task.better_b)}

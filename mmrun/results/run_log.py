@@ -2,14 +2,14 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, TypeGuard
+from typing import Any, BinaryIO, TextIO
 
 from mmrun.errors import DamagedError, StorageError
 from mmrun.results.files import open_regular, to_json_value
+from mmrun.results.shapes import is_number
 
 MAX_LINE = 1 << 20  # bytes of an event
 MAX_BYTES = 256 << 20  # of a log that is read
@@ -114,9 +114,9 @@ class RunLog:
         curves: Curves = {}
         for event in self.read_events():
             epochs = event.get("epochs")
-            if event.get("event") == "evaluated" and _is_finite(epochs):
+            if event.get("event") == "evaluated" and is_number(epochs):
                 for name in names:
-                    if _is_finite(event.get(name)):
+                    if is_number(event.get(name)):
                         curves.setdefault((str(event.get("stage")), name), []).append((epochs, event[name]))
         return curves
 
@@ -148,7 +148,3 @@ class RunLog:
         if not isinstance(event, dict):
             raise DamagedError(f"{self.path}:{number}: damaged, not an event; {LOG_MEND}")
         return event
-
-
-def _is_finite(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and abs(value) <= sys.float_info.max

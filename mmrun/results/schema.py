@@ -62,19 +62,29 @@ class StoredTrainer(TypedDict):
     precision: str
 
 
+class StoredCallback(TypedDict):
+    """What comparisons read of a callback: its class, which may be one that changes no result."""
+
+    _target_: str
+
+
 class ComparedConfig(TypedDict):
     """What every comparison relies on in the config of a metrics.json.
 
     Attributes:
+        dataset: node of the data set.
         encoder: node of each modality.
         strategy: with the names and parts of its stages.
         trainer: with its precision.
+        callbacks: by name; runs of version 0.1.0 have none.
         tag: as in `StoredConfig`, and the next.
     """
 
+    dataset: dict[str, Any]
     encoder: dict[str, Any]
     strategy: StoredStrategy
     trainer: StoredTrainer
+    callbacks: NotRequired[dict[str, StoredCallback]]
     tag: NotRequired[str | list[str] | None]
     note: NotRequired[str | None]
 

@@ -1,168 +1,32 @@
 """Which runs a comparison is about, and the groups that they form."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
-from mmrun.config import WITHOUT_EFFECT
 from mmrun.errors import ConfigError, MmrunError, nearest
 from mmrun.results.folder import RunFolder
 from mmrun.results.formatting import pluralize
 from mmrun.results.index import determine_status, explain_damage, find_runs
-from mmrun.results.schema import RunMetrics, RunRecord, RunSettings
+from mmrun.results.run_values import (
+    Group,
+    flatten,
+    format_value,
+    get_metric,
+    has_effect,
+    lookup,
+    lookup_values,
+    parse_number,
+    parse_values,
+)
+from mmrun.results.schema import RunRecord, RunSettings
 
-Group = tuple[str, ...]  # one value for each --by key
 Groups = dict[Group, list[RunRecord]]
 Run = TypeVar("Run", bound=RunSettings)
 
 MAX_NAMES = 5  # runs that a notice names
-MAX_INTEGER = 1 << 1000  # larger ones are no floats, and written in full
 MAX_CHOICES = 20  # values that an error lists
-
-
-# -------------------------------------------------------------------------------------------- values of a run
-
-
-def lookup(run: RunSettings, key: str) -> object:
-    """Return the value of a key in a run.
-
-    Args:
-        run: any run; only a finished one has costs.
-        key: a choice (strategy, encoder.image), a dotted key of the config, or a cost (cost.total_parameters).
-
-    Returns:
-        The value, or None where the run has no such key.
-    """
-    if key in run["choices"]:
-        return run["choices"][key]
-    node: object = run if key.startswith("cost.") else run["config"]
-    for part in key.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            return None
-        node = node[part]
-    return node
-
-
-def lookup_values(run: RunMetrics, keys: Iterable[str]) -> Group:
-    """Return the values of some keys in a run.
-
-    Args:
-        run: a finished run.
-        keys: as `lookup` takes them.
-
-    Returns:
-        The values as `format_value` writes them.
-    """
-    return tuple(format_value(lookup(run, key)) for key in keys)
-
-
-def get_metric(run: RunMetrics, metric: str) -> float | None:
-    """Return a metric of a run.
-
-    Args:
-        run: a finished run.
-        metric: split and name: test/accuracy.
-
-    Returns:
-        Its value, or None where the run does not have it or it is not a finite number.
-    """
-    split, _, name = metric.partition("/")
-    value = run["metrics"].get(split, {}).get(name)
-    return value if value is not None and math.isfinite(value) else None
-
-
-def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the values of a nested mapping with their dotted keys.
-
-    Args:
-        config: any nested mapping; lists count as values.
-        prefix: of every key, with its dot.
-    """
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def format_value(value: object) -> str:
-    """Write a value as one types it on the shell: 10, 0.1, true, [image,audio], epochs=10.
-
-    Args:
-        value: of a config or a metrics.json; None becomes `none`, or `default` as the only content of a mapping.
-    """
-    if isinstance(value, Mapping):
-        pairs = [f"{key}={format_value(item)}" for key, item in value.items() if item is not None]
-        return ",".join(pairs) or "default"
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(format_value, value))}]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) or (isinstance(value, int) and abs(value) < MAX_INTEGER):
-        return f"{value:.12g}"
-    return "none" if value is None else str(value)
-
-
-def parse_values(text: str) -> Group:
-    """Read values separated by commas; the commas of a list do not separate.
-
-    Args:
-        text: as typed on the shell: 10.0,1e-1 or [image,audio].
-
-    Returns:
-        The values as `format_value` writes them: ("10", "0.1").
-    """
-    values, depth, start = [], 0, 0
-    for place, character in enumerate(f"{text},"):
-        depth += (character == "[") - (character == "]")
-        if character == "," and depth <= 0:
-            values.append(_parse_value(text[start:place]))
-            start = place + 1
-    if depth > 0:  # of a bracket that is not closed
-        values.append(text[start:])
-    return tuple(values)
-
-
-def _parse_value(text: str) -> str:
-    """Read one value, and write it as `format_value` does."""
-    text = text.strip()
-    if text.startswith("[") and text.endswith("]"):
-        items = parse_values(text[1:-1]) if text[1:-1].strip() else ()
-        return f"[{','.join(items)}]"
-    value = parse_number(text)
-    return text if value is None else format_value(value)
-
-
-def parse_number(text: str) -> float | None:
-    """Read a number.
-
-    Returns:
-        The number, or None where the text is not one.
-    """
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def find_differing_keys(run: RunMetrics, other_run: RunMetrics) -> list[str]:
-    """Return the keys in which two runs differ, except those without effect on the result.
-
-    Returns:
-        Choices first, then dotted keys of the config.
-    """
-    differing = []
-    for key, value in [*run["choices"].items(), *flatten(run["config"])]:
-        if value != lookup(other_run, key) and _has_effect(key):
-            differing.append(key)
-    return differing
-
-
-def _has_effect(key: str) -> bool:
-    """Return whether a key can change the result of a run."""
-    return key.split(".")[0] not in WITHOUT_EFFECT
 
 
 # ------------------------------------------------------------------------------------------------- which runs
@@ -170,9 +34,6 @@ def _has_effect(key: str) -> bool:
 
 def read_finished(folders: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
     """Read the finished runs below some folders, each once.
-
-    Args:
-        folders: to search.
 
     Returns:
         The runs, and notices about the runs that are left out.
@@ -388,7 +249,7 @@ def _list_keys(runs: Iterable[RunSettings]) -> set[str]:
     keys: set[str] = set()
     for run in runs:
         keys.update(run["choices"])
-        keys.update(key for key, _ in flatten(run["config"]) if _has_effect(key))
+        keys.update(key for key, _ in flatten(run["config"]) if has_effect(key))
     return keys
 
 

@@ -1,11 +1,11 @@
 """Checks that what was read from a JSON file has the layout that its type describes."""
 
-import math
 from collections.abc import Mapping
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, NotRequired, TypeGuard, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+MAX_NUMBER = 1e150  # the squares of larger numbers are not finite
 PLAIN = {str: "a string", int: "a number", float: "a number", bool: "true or false", NoneType: "null"}
 
 
@@ -96,17 +96,19 @@ def _find_in_union(value: object, layouts: tuple[Any, ...], key_path: str) -> st
 
 
 def _is_plain(value: object, layout: type) -> bool:
-    """Return whether a value is a string, boolean, null, or a number of a size that can be computed with."""
+    """Return whether a value is a string, boolean, null, or a number."""
     if layout in (int, float):
-        return isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
+        return is_number(value)
     return isinstance(value, layout)
 
 
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the range of floats
-        return False
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value is a finite number of a size that can be computed with.
+
+    Args:
+        value: as `json.loads` returns it.
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER
 
 
 def _explain(value: object, key_path: str, expected: str) -> str:

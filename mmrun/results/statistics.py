@@ -31,6 +31,17 @@ class Estimate(NamedTuple):
     high: float | None = None
     p: float | None = None
 
+    def clip(self, low: float, high: float) -> "Estimate":
+        """Return the estimate with its interval cut at the bounds of what is estimated, which does not change coverage.
+
+        Args:
+            low: no true value is lower.
+            high: no true value is higher.
+        """
+        if self.low is None or self.high is None:
+            return self
+        return self._replace(low=max(self.low, low), high=min(self.high, high))
+
 
 class HypothesisTest(Protocol):
     """What SciPy's tests return."""
@@ -117,10 +128,7 @@ def _mean_interval(values: Values, interval: str) -> tuple[float, float]:
 
 
 def bootstrap_interval(
-    samples: Sequence[Values],
-    statistic: Callable[..., np.ndarray],
-    method: str = "BCa",
-    resamples: int = RESAMPLES,
+    samples: Sequence[Values], statistic: Callable[..., np.ndarray], method: str = "BCa", resamples: int = RESAMPLES
 ) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of a statistic; it is the same on every call.
 
@@ -220,9 +228,6 @@ INDEPENDENT_TESTS: dict[str, Callable[[Values, Values], HypothesisTest]] = {
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values so that the probability of any false positive stays bounded (Holm, 1979).
 
-    Args:
-        p_values: of several tests.
-
     Returns:
         The adjusted p-values, in the same order.
     """
@@ -235,9 +240,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values so that the false discovery rate stays bounded (Benjamini & Hochberg, 1995).
-
-    Args:
-        p_values: of several tests.
 
     Returns:
         The adjusted p-values, in the same order.

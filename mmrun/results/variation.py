@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 
 from mmrun.config import RunConfig, StageConfig, TrainerConfig, result_config
+from mmrun.results.run_values import Group, flatten, format_value, lookup, lookup_values
 from mmrun.results.schema import Config, RunRecord
-from mmrun.results.selection import Group, flatten, format_value, lookup, lookup_values
 
 COMPARED_ELSEWHERE = ("dataset", "budget", "trainer.precision")  # data by their content, budgets by what they allow
 OPAQUE = ("experiment", "cost")  # runs in groups of these may differ from each other in any key
@@ -81,7 +81,7 @@ class Variation:
             by_cell: dict[Group, Counter[str]] = defaultdict(Counter)
             for run in runs:
                 by_cell[self._cells[run["run"]]][self._above[run["run"]][key]] += 1
-            counts = _sum_differing(by_cell.values())
+            counts = sum_differing(by_cell.values())
             if counts:
                 varying[key] = counts
         return varying
@@ -103,7 +103,7 @@ class Variation:
             by_cell[self._cells[name], above, seed][text] += 1
         if _has_texts_and_others(by_cell):
             return sum(by_cell.values(), Counter())
-        return _sum_differing(by_cell.values())
+        return sum_differing(by_cell.values())
 
 
 def _has_texts_and_others(by_cell: Iterable[tuple[Group, Group, int | None]]) -> bool:
@@ -114,8 +114,12 @@ def _has_texts_and_others(by_cell: Iterable[tuple[Group, Group, int | None]]) ->
     return any(len(of_cell) > 1 for of_cell in kinds.values())
 
 
-def _sum_differing(counts_by_cell: Iterable[Counter[str]]) -> Counter[str]:
-    """Add the counts of the cells that have more than one value."""
+def sum_differing(counts_by_cell: Iterable[Counter[str]]) -> Counter[str]:
+    """Add the counts of the cells that have more than one value.
+
+    Args:
+        counts_by_cell: number of runs by value, for runs that should share it.
+    """
     differing: Counter[str] = Counter()
     for counts in counts_by_cell:
         if len(counts) > 1:

@@ -25,6 +25,7 @@ from mmrun.models.items import ItemEncoder
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.augment import Augment
 from mmrun.objectives.losses import has_true_classes
+from mmrun.recipe import is_adapted
 from mmrun.results.files import explain_mend
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import ClassTokens
@@ -142,6 +143,7 @@ def _adapt(config: RunConfig, fitted: Fitted, model: Multimodal, stream: str) ->
     if config.strategy.adapt is None:
         return
     encoders, num_adapted = cast("dict[str, Encoder]", dict(model.encoder.items())), 0
+    encoders = {modality: encoder for modality, encoder in encoders.items() if is_adapted(config.strategy, modality)}
     for modality, encoder in encoders.items():
         with seeded_generator(config.seed, f"{stream}/adapt.{modality}"):
             num_adapted += instantiate(

@@ -92,6 +92,25 @@ class EarlyStopping(Callback):
             state.should_stop = True
 
 
+class StopAtThreshold(Callback):
+    """Ends a stage at the first evaluation whose monitored value is at least as good as a threshold.
+
+    Args:
+        threshold: of the monitored value: the lowest accuracy, or the highest loss.
+        higher_is_better: direction of the value.
+    """
+
+    def __init__(self, threshold: float, higher_is_better: bool) -> None:
+        self.threshold, self.higher_is_better = threshold, higher_is_better
+
+    def on_evaluate_end(self, state: TrainState, metrics: dict[str, float]) -> None:
+        """Stop where the best value has reached the threshold."""
+        if state.best is None:
+            return
+        if state.best >= self.threshold if self.higher_is_better else state.best <= self.threshold:
+            state.should_stop = True
+
+
 class ModalityGradients(Callback):
     """Adds to the metrics how the modalities share the gradient, and where they conflict.
 

@@ -12,7 +12,7 @@ import torch
 from mmrun.compose import as_dict
 from mmrun.config import LABELS, BudgetConfig, Node, RunConfig, TrainerConfig
 from mmrun.data.loader import Loader
-from mmrun.data.store import open_blank
+from mmrun.data.store import PreprocessedColumn, open_blank
 from mmrun.dataset_path import describe_dataset_choice
 from mmrun.errors import ConfigError, nearest
 from mmrun.head import Head, metric_name
@@ -20,7 +20,7 @@ from mmrun.instantiate import check_values
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.pretext import Pretext
 from mmrun.objectives.teacher import EMACopy
-from mmrun.recipe import describe_recipe
+from mmrun.recipe import describe_recipe, is_adapted, starts_at_random
 from mmrun.run.build import (
     augmentation_of,
     build_callbacks,
@@ -30,13 +30,14 @@ from mmrun.run.build import (
     resolve_stages,
     uses_balance,
 )
-from mmrun.run.data import Data, describe_data, open_data
+from mmrun.run.data import Data, DataSets, describe_data, open_data
 from mmrun.run.sampling import order_rows
 from mmrun.training.dry_run import no_side_effects
 from mmrun.training.stages import Stage
 from mmrun.types import Objective
 from mmrun.values import convert
 
+MOSTLY = 0.5  # share of an encoder's weights
 RATES = ("lr", "weight_decay")  # of an optimizer; any that fits its type fits every model
 
 
@@ -68,20 +69,13 @@ def check_sweep(configs: Iterable[RunConfig]) -> list[str]:
     Raises:
         ConfigError, DataError: a run could not start.
     """
-    opened: dict[str, Data] = {}
-
-    def open_once(config: RunConfig) -> Data:
-        key = _identify_data(config)
-        if key not in opened:
-            opened[key] = open_data(config)
-        return opened[key]
-
     distinct: dict[str, RunConfig] = {}
     for config in configs:
         distinct.setdefault(identify_build(config), config)
     notes = dict[str, None]()
+    data_sets = DataSets()
     for config in distinct.values():
-        notes.update(dict.fromkeys(_check(config, open_once)))
+        notes.update(dict.fromkeys(_check(config, data_sets.open)))
     return list(notes)
 
 
@@ -93,12 +87,6 @@ def _check(config: RunConfig, open_data: Callable[[RunConfig], Data]) -> list[st
     model = build_model(config, data)
     dry_run_stages(config, data, model, resolve_stages(config, model))
     return describe_start(config, data)
-
-
-def _identify_data(config: RunConfig) -> str:
-    """Return a key that configs share whose data set is opened in the same way; seeds do not change whether it can."""
-    preprocess = {modality: node["preprocess"] for modality, node in config.encoder.items()}
-    return json.dumps([config.dataset, preprocess, config.missing, config.tasks, config.cache], sort_keys=True)
 
 
 def identify_build(config: RunConfig) -> str:
@@ -177,13 +165,27 @@ def check_machine(trainer: TrainerConfig) -> None:
         raise ConfigError(f"trainer: batch_size and eval_batch_size must divide evenly over {world} processes")
 
 
-def dry_run_stages(config: RunConfig, data: Data, model: Multimodal, stages: Mapping[str, Stage]) -> None:
+def dry_run_stages(
+    config: RunConfig,
+    data: Data,
+    model: Multimodal,
+    stages: Mapping[str, Stage],
+    columns: Mapping[str, PreprocessedColumn] | None = None,
+) -> None:
     """Build every objective and optimizer once, so that errors are raised before anything is decoded or trained.
+
+    Args:
+        config: of the run.
+        data: that it reads.
+        model: left as it is.
+        stages: to try.
+        columns: decoded, where they are already; None: the raw ones are in the table.
 
     Raises:
         ConfigError: parts do not fit each other.
     """
-    try_forward(data, model)
+    try_forward(data, model, columns)
+    data.warn(_describe_random_encoders(config, model, stages))
     parameters = dict(model.named_parameters())
     for stage in stages.values():
         objective = build_objective(config, stage, data, model)
@@ -202,6 +204,22 @@ def dry_run_stages(config: RunConfig, data: Data, model: Multimodal, stages: Map
     _check_augmentation(config, data, stages)
 
 
+def _describe_random_encoders(config: RunConfig, model: Multimodal, stages: Mapping[str, Stage]) -> Iterator[str]:
+    """Yield a warning for each encoder that starts from random weights, most of which stay as they are."""
+    trainable = frozenset[str]().union(*(stage.trainable for stage in stages.values()))
+    for modality, encoder in model.encoder.items():
+        sizes = {f"encoder.{modality}.{name}": parameter.numel() for name, parameter in encoder.named_parameters()}
+        trained = sum(size for name, size in sizes.items() if name in trainable)
+        if trained >= MOSTLY * sum(sizes.values()) or not starts_at_random(config, modality):
+            continue
+        share = f"{trained / sum(sizes.values()):.0%} of them"
+        if is_adapted(config.strategy, modality):
+            mend = "strategy.adapt_modalities names the encoders to adapt; the others are trained whole"
+        else:
+            mend = f"encoder.{modality} in the train list of a stage trains it"
+        yield f"encoder.{modality} starts from random weights, and {share} are trained; {mend}"
+
+
 def _describe_moving_target(stage: Stage, objective: Objective) -> Iterator[str]:
     """Yield a warning where the weights with the lowest loss are kept, and losses cannot be compared."""
     if stage.config.keep != "best" or stage.config.monitor != "loss":
@@ -214,19 +232,18 @@ def _describe_moving_target(stage: Stage, objective: Objective) -> Iterator[str]
             )
 
 
-def try_forward(data: Data, model: Multimodal) -> None:
-    """Pass two rows of zeros through the model, so that shapes that do not fit are an error before data is decoded.
+def try_forward(data: Data, model: Multimodal, columns: Mapping[str, PreprocessedColumn] | None = None) -> None:
+    """Pass two rows through the model, so that shapes that do not fit are an error before data is decoded.
 
     Args:
         data: its preprocessors determine the shapes.
         model: left as it is.
+        columns: decoded; None: two rows of zeros.
 
     Raises:
         ConfigError: an encoder, the fusion or a head cannot read such rows.
     """
-    columns = {}
-    for modality, preprocessor in data.preprocessors.items():
-        columns[modality] = open_blank(data.table.columns[modality], preprocessor, num_rows=2)
+    columns = _open_blanks(data) if columns is None else columns
     targets = {name: target.values[:2] for name, target in data.table.targets.items()}
     batch = next(Loader(columns, targets, np.arange(2), 2).ordered())
     was_training = model.training
@@ -236,6 +253,12 @@ def try_forward(data: Data, model: Multimodal) -> None:
             _try(f"encoder.{modality}", partial(model.forward_unimodal, batch, modality))
         _try("fusion", partial(model, batch))
     model.train(was_training)
+
+
+def _open_blanks(data: Data) -> dict[str, PreprocessedColumn]:
+    """Return two rows of zeros of each modality."""
+    raw = data.table.columns
+    return {name: open_blank(raw[name], preprocessor, num_rows=2) for name, preprocessor in data.preprocessors.items()}
 
 
 def _try(key_path: str, forward: Callable[[], object]) -> None:

@@ -1,7 +1,8 @@
 """The data of one run: the data set is opened, what the training rows decide is fitted, and columns are decoded."""
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ class Data(Fitted):
         files: digests of the files that the data set names.
         task_arguments: what the labelled rows decided about each task.
         train: numbers of the training rows, also of those that turn out not to be decodable.
+        warnings: of the run about its data, beside those of the table: one line each.
     """
 
     table: Table
@@ -66,6 +68,7 @@ class Data(Fitted):
     files: FileDigests
     task_arguments: dict[str, dict[str, Any]]
     train: np.ndarray
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def notes(self) -> list[str]:
@@ -86,12 +89,13 @@ class Data(Fitted):
         return fits
 
     def warn(self, warnings: Iterable[str]) -> None:
-        """Add warnings to those of the table, once each.
+        """Add warnings, once each.
 
         Args:
             warnings: one line each.
         """
-        self.table.warnings.extend(line for line in warnings if line not in self.table.warnings)
+        known = {*self.table.warnings, *self.warnings}
+        self.warnings.extend(line for line in warnings if line not in known)
 
 
 def open_table(config: RunConfig, files: FileDigests) -> Table:
@@ -164,7 +168,36 @@ def redraw_data(data: Data, columns: Mapping[str, PreprocessedColumn], config: R
     rows = choose_rows(config, data.table, data.train)
     arguments, tasks = _fit_tasks(config, data.table, rows["labelled"])
     _remove_undecodable(rows, columns.values())
-    return replace(data, rows=rows, task_arguments=arguments, tasks=tasks)
+    return replace(data, rows=rows, task_arguments=arguments, tasks=tasks, warnings=[])
+
+
+def identify_data(config: RunConfig) -> str:
+    """Return a key that configs share whose data set is opened in the same way, but for what a seed draws.
+
+    Args:
+        config: of a run.
+    """
+    preprocess = {modality: node["preprocess"] for modality, node in config.encoder.items()}
+    cache = [config.cache, config.cache_limit]
+    return json.dumps([config.dataset, preprocess, config.missing, config.tasks, cache], sort_keys=True)
+
+
+class DataSets:
+    """Opens each data set once for several runs. Raw columns are kept: none of the runs may decode its data."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, Data] = {}
+
+    def open(self, config: RunConfig) -> Data:
+        """Open the data of a run; see `open_data`.
+
+        Args:
+            config: of the run.
+        """
+        key = identify_data(config)
+        if key not in self._opened:
+            self._opened[key] = open_data(config)
+        return redraw_data(self._opened[key], {}, config)
 
 
 def choose_rows(config: RunConfig, table: Table, train: np.ndarray) -> dict[str, np.ndarray]:
@@ -244,4 +277,4 @@ def describe_data(data: Data) -> list[str]:
         Messages that begin with "note: " or "warning: ".
     """
     notes = [f"note: {line}" for line in (*data.table.notes, *data.notes)]
-    return [*notes, *(f"warning: {line}" for line in data.table.warnings)]
+    return [*notes, *(f"warning: {line}" for line in (*data.table.warnings, *data.warnings))]

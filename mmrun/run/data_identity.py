@@ -24,17 +24,27 @@ def check_data(folder: RunFolder, table: Table, files: FileDigests) -> None:
     Raises:
         DataError: the data set has changed, or its digests in the run folder are damaged.
     """
-    recorded = read_fingerprint(folder)
-    if recorded is None or recorded in (table.fingerprint, table.old_fingerprint):
+    if not records_other_data(folder, table):
         return
     record = read_data_record(folder)
     changes = ""
-    if record is not None and record.fingerprint == recorded:
+    if record is not None and record.fingerprint == read_fingerprint(folder):
         changes = f": {describe_changes(record, record_data(table, files), table)}"
     raise DataError(
         f"{folder.path}: the data set has changed since the run was trained{changes}; "
         "restore the data it was trained on, or repeat the run with --rerun"
     )
+
+
+def records_other_data(folder: RunFolder, table: Table) -> bool:
+    """Return whether a run was started with another data set, or with what this one held before.
+
+    Args:
+        folder: of the run.
+        table: the data set as it is now.
+    """
+    recorded = read_fingerprint(folder)
+    return recorded is not None and recorded not in (table.fingerprint, table.old_fingerprint)
 
 
 def check_fitted(folder: RunFolder, fits: Mapping[str, Fit]) -> list[str]:

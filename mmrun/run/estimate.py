@@ -21,7 +21,7 @@ from mmrun.data.table import Column
 from mmrun.results.folder import RunFolder
 from mmrun.run import build, checks, features
 from mmrun.run.batch_size_search import resolve_batch_size
-from mmrun.run.data import open_data
+from mmrun.run.data import DataSets
 from mmrun.run.pipeline import build_accelerator, place_model
 from mmrun.run.session import Session
 from mmrun.run.stage import build_stage, stage_key
@@ -116,7 +116,13 @@ class RunEstimate:
         return self.around + sum(stage.seconds for stage in self.stages)
 
 
-def estimate_run(config: RunConfig, scratch: Path, callback: Callback, timings: Timings | None = None) -> RunEstimate:
+def estimate_run(
+    config: RunConfig,
+    scratch: Path,
+    callback: Callback,
+    timings: Timings | None = None,
+    data_sets: DataSets | None = None,
+) -> RunEstimate:
     """Open a run as if to train it, and time a few steps of each stage.
 
     Args:
@@ -125,10 +131,11 @@ def estimate_run(config: RunConfig, scratch: Path, callback: Callback, timings: 
         callback: receives messages.
         timings: of other runs; what was timed for one that differs in rates alone is not timed again. The others are
             added.
+        data_sets: of other runs, so that each is opened once.
     """
     time_once = partial(_time_once, {} if timings is None else timings, checks.identify_build(config))
     began = time.perf_counter()
-    session = open_undecoded(config, scratch, callback)
+    session = open_undecoded(config, scratch, callback, data_sets)
     opened = time.perf_counter() - began
     data, model, table = session.data, session.model, session.data.table
     columns = []
@@ -151,17 +158,18 @@ def estimate_run(config: RunConfig, scratch: Path, callback: Callback, timings: 
     return RunEstimate(stages, opened + evaluation, columns)
 
 
-def open_undecoded(config: RunConfig, scratch: Path, callback: Callback) -> Session:
+def open_undecoded(config: RunConfig, scratch: Path, callback: Callback, data_sets: DataSets | None = None) -> Session:
     """Open a run as if to train it; rows are decoded as they are read, and none of them is kept.
 
     Args:
         config: of the run.
         scratch: an empty folder.
         callback: receives messages.
+        data_sets: of other runs, so that each is opened once.
     """
     config = replace(config, callbacks={}, trainer=replace(config.trainer, save_every=math.inf))
     accelerator = build_accelerator(config)
-    data = open_data(config)
+    data = (data_sets or DataSets()).open(config)
     model = build.build_model(config, data)
     stages = build.resolve_stages(config, model)
     checks.dry_run_stages(config, data, model, stages)

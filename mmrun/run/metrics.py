@@ -12,10 +12,11 @@ from mmrun.data import split
 from mmrun.data.presence import list_patterns, measure_missing
 from mmrun.errors import ConfigError
 from mmrun.head import FUSED, Head, metric_name
+from mmrun.known_metrics import METRICS, is_higher_better, strip_metric
 from mmrun.results.predictions import write_predictions
 from mmrun.results.schema import PresenceMetrics
 from mmrun.run.session import Session
-from mmrun.tasks.metrics import METRICS, VERSION, is_higher_better
+from mmrun.tasks.metrics import VERSION
 from mmrun.training import budget, engine
 from mmrun.training.cost import count_parameters
 from mmrun.training.stage_cost import StageCost
@@ -71,8 +72,7 @@ def higher_is_better(metric: str) -> bool:
     Raises:
         ConfigError: there is no such metric.
     """
-    base = metric.partition("/")[0].rpartition(".")[2]
-    direction = is_higher_better(base)
+    direction = is_higher_better(strip_metric(metric))
     if direction is None:
         raise ConfigError(f"no metric '{metric}' (there are {', '.join(METRICS)})")
     return direction

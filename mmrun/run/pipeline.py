@@ -23,9 +23,10 @@ from mmrun.renamed import list_corrections
 from mmrun.results.data_records import write_data_record
 from mmrun.results.environment import compare_starts, describe_environment
 from mmrun.results.folder import RunFolder
+from mmrun.results.folder_lock import lock_run
 from mmrun.results.identity import run_folder_path
+from mmrun.results.run_values import format_value
 from mmrun.results.schema import State
-from mmrun.results.selection import format_value
 from mmrun.run import build, checks
 from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
@@ -33,6 +34,7 @@ from mmrun.run.data import open_columns, open_data, open_file_digests, open_tabl
 from mmrun.run.data_identity import check_data, check_fitted
 from mmrun.run.fitted import record_fitted
 from mmrun.run.interruption import handle_signals
+from mmrun.run.last_data import LastData, OpenedData
 from mmrun.run.session import Pruned, Session
 from mmrun.run.stage import train_stage, try_kernels
 from mmrun.run.stage_checkpoints import load_stage_weights
@@ -52,6 +54,7 @@ def run(
     rerun: bool = False,
     folder: RunFolder | None = None,
     wait: bool = False,
+    last_data: LastData | None = None,
 ) -> RunFolder:
     """Train, evaluate and write one run; resume it if it was interrupted, return it if it is finished.
 
@@ -62,6 +65,7 @@ def run(
         rerun: repeat a finished run.
         folder: where to write; None: where the config says.
         wait: wait for another process that trains this run, instead of raising an error.
+        last_data: of the process, if it trains several runs.
 
     Returns:
         The folder of the finished run.
@@ -82,9 +86,9 @@ def run(
         return folder
     checks.check_nodes(config)
     callbacks = CallbackList([callback, *build.build_callbacks(config)])
-    session = open_session(config, folder, callbacks, accelerator, rerun=rerun)
+    session = open_session(config, folder, callbacks, accelerator, rerun=rerun, last_data=last_data)
     writes = accelerator.is_main_process
-    with folder.lock(callback.on_message if wait else None) if writes else nullcontext():
+    with lock_run(folder, callback.on_message if wait else None) if writes else nullcontext():
         if writes and rerun:
             folder.clear()
         if writes and not folder.finished:
@@ -161,6 +165,7 @@ def open_session(
     accelerator: Accelerator,
     for_training: bool = True,
     rerun: bool = False,
+    last_data: LastData | None = None,
 ) -> Session:
     """Open everything that a run trains with: data, decoded columns, model, stages.
 
@@ -171,32 +176,39 @@ def open_session(
         accelerator: devices, precision and processes.
         for_training: initialise the weights, and try everything that training needs; False: weights will be loaded.
         rerun: what the folder holds will be removed, so the data may differ from what it was trained on.
+        last_data: of the process, if it trains several runs.
 
     Raises:
         ConfigError, DataError: the run cannot start, or the data have changed since it did.
     """
     if for_training:
         import torch._dynamo  # noqa: F401  # the first optimizer imports it; after the data it would pin their memory
-    data = open_data(config)
+    opened = last_data.find(config, folder) if last_data is not None else None
+    data = open_data(config) if opened is None else redraw_data(opened.data, opened.columns, config)
     if not rerun:
         check_data(folder, data.table, data.files)
         version = folder.read_environment().get("versions", {}).get("mmrun")
         for line in [*list_corrections(config, version), *check_fitted(folder, data.fits)]:
             callback.on_message(f"warning: {line}")
-    record = record_data(data.table, data.files)._replace(fits=data.fits) if for_training else None
+    record = None
+    if for_training:
+        cells = record_data(data.table, data.files) if opened is None else opened.record
+        record = cells._replace(fits=data.fits)
     with hub.recording() as hub_models:
         build_blank = partial(build.build_blank_model, folder=folder)
         model = (build.build_model if for_training else build_blank)(config, data)
     stages = build.resolve_stages(config, model)
     if for_training:
-        checks.dry_run_stages(config, data, model, stages)
+        checks.dry_run_stages(config, data, model, stages, None if opened is None else opened.columns)
         if config.trainer.fsdp and not _has_shards(config, accelerator):
             callback.on_message(
                 "note: trainer.fsdp: nothing to shard over; torchrun --nproc-per-node N starts N processes"
             )
         for line in checks.describe_start(config, data):
             callback.on_message(line)
-    columns = open_columns(config, data, callback)
+    columns = open_columns(config, data, callback) if opened is None else opened.columns
+    if last_data is not None and record is not None and opened is None:
+        last_data.keep(config, OpenedData(data, columns, record))
     for line in data.table.skipped:
         callback.on_message(f"skipped {line}")
     for column in columns.values():

@@ -24,6 +24,7 @@ from mmrun.run.callbacks import (
     JsonlLog,
     ModalityGradients,
     OutOfMemoryReport,
+    StopAtThreshold,
     StopOnSignal,
 )
 from mmrun.run.features import read_features
@@ -427,7 +428,8 @@ def stage_key(session: Session, built: BuiltStage) -> str:
 
 def _stage_callbacks(session: Session, built: BuiltStage, meter: ThroughputMeter) -> list[Callback]:
     """Return the callbacks of a stage before those that save, in order: what adds metrics, decides, reads metrics."""
-    trainer, patience = session.config.trainer, built.stage.config.patience
+    trainer = session.config.trainer
+    patience, threshold = built.stage.config.patience, built.stage.config.stopping_threshold
     callbacks: list[Callback] = []
     if built.config.budget.seconds is not None and built.device.type == "cuda":
         callbacks.append(FinishedSteps(torch.cuda.current_stream(built.device).record_event))
@@ -438,6 +440,8 @@ def _stage_callbacks(session: Session, built: BuiltStage, meter: ThroughputMeter
         callbacks.append(ModalityGradients(built))
     if patience is not None:
         callbacks.append(EarlyStopping(patience))
+    if threshold is not None:
+        callbacks.append(StopAtThreshold(threshold, built.config.higher_is_better))
     log, out_of_memory = JsonlLog(session.folder, built), OutOfMemoryReport(built, trainer.compile, session.callback)
     return [*callbacks, log, out_of_memory, session.callback]
 

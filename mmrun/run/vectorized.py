@@ -10,8 +10,10 @@ import torch
 
 from mmrun.config import RunConfig
 from mmrun.results.folder import RunFolder
+from mmrun.results.folder_lock import lock_run
 from mmrun.run import build, checks, pipeline
 from mmrun.run.interruption import Interruption, handle_signals
+from mmrun.run.last_data import LastData
 from mmrun.run.session import Session
 from mmrun.run.stage import (
     StageTraining,
@@ -87,29 +89,31 @@ class Sibling:
             self.error = error
 
 
-def run_together(siblings: Sequence[Sibling]) -> None:
+def run_together(siblings: Sequence[Sibling], last_data: LastData | None = None) -> None:
     """Train, evaluate and write several runs; a run that is finished is left as it is. See `pipeline.run`.
 
     Args:
         siblings: that differ in their seeds, and in numbers of their optimizers. What ended a run early is its `error`.
+        last_data: of the process, if it trains other runs as well.
 
     Raises:
         ConfigError, DataError: no run can start.
+        NotStackableError: they would train slower than one after another; nothing was trained.
         KeyboardInterrupt: a signal ended all of them; each has a checkpoint.
     """
     with ExitStack() as locks:
         for sibling in sorted(siblings, key=lambda sibling: sibling.folder.path):
-            locks.enter_context(sibling.folder.lock(sibling.callback.on_message))
+            locks.enter_context(lock_run(sibling.folder, sibling.callback.on_message))
             if sibling.rerun:
                 sibling.folder.clear()
         siblings = [sibling for sibling in siblings if sibling.trains]
         if siblings:
-            _open(siblings)
+            _open(siblings, last_data)
             with device.naming_kernel(), handle_signals(siblings[0].callback.on_message) as interruption:
                 _train_interruptible(siblings, interruption)
 
 
-def _open(siblings: Sequence[Sibling]) -> None:
+def _open(siblings: Sequence[Sibling], last_data: LastData | None) -> None:
     """Open all runs: the first from its data, the others from what it opened."""
     first = siblings[0]
     accelerator = pipeline.build_accelerator(first.config)
@@ -117,10 +121,20 @@ def _open(siblings: Sequence[Sibling]) -> None:
     for sibling in siblings:
         callback = CallbackList([sibling.callback, *build.build_callbacks(sibling.config)])
         if first.opened is None:
-            sibling.opened = pipeline.open_session(sibling.config, sibling.folder, callback, accelerator)
+            sibling.opened = pipeline.open_session(
+                sibling.config, sibling.folder, callback, accelerator, last_data=last_data
+            )
+            _check_size(sibling.session, len(siblings))
         else:
             sibling.opened = pipeline.open_sibling(first.session, sibling.config, sibling.folder, callback)
         pipeline.record_start(sibling.session, sibling.overrides)
+
+
+def _check_size(session: Session, number: int) -> None:
+    """Raise NotStackableError if a step of several runs takes longer than one step after another."""
+    loader = session.loader(session.data.rows["all"], session.config.trainer.batch_size, session.columns)
+    if number > 1 and choose_size(session.model, loader.batch(0), number) == 1:
+        raise NotStackableError("on a CPU, their feature maps do not fit into its cache together")
 
 
 def _train_interruptible(siblings: Sequence[Sibling], interruption: Interruption) -> None:
@@ -207,7 +221,7 @@ def _fit(opened: Sequence[OpenedStage], interruption: Interruption) -> None:
     batches = StackedBatches([training.built.batches for training in trainings])
     learners = [training.built.learner for training in trainings]
     size = choose_size(learners[0], first.built.batches.batch(first.state.step), len(learners))
-    reason, collected = "on a CPU, their feature maps do not fit into its cache together", set[str]()
+    reason, collected = "their feature maps do not fit into the cache together", set[str]()
     tolerance = ROUNDED_TOLERANCE if _rounds_products(first.session) else TOLERANCE
     while size > 1:
         try:

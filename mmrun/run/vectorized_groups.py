@@ -23,6 +23,7 @@ OF_EACH_RUN = (
     "monitor",
     "patience",
     "schedule",
+    "stopping_threshold",
     "warmup",
 )
 MAX_NAMED = 3  # keys in a message

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from mmrun.errors import RunError
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import determine_status
-from mmrun.results.selection import get_metric
+from mmrun.results.run_values import get_metric
 from mmrun.search import Search
 from mmrun.search.space import Arm
 from mmrun.seeding import named_seed

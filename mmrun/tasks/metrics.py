@@ -10,45 +10,7 @@ import numpy as np
 
 VERSION = 1  # of the definitions below; raised when a metric would change on the same scores
 
-METRICS = {  # whether higher is better
-    "loss": False,
-    "accuracy": True,
-    "balanced_accuracy": True,
-    "exact_match": True,
-    "quadratic_kappa": True,
-    "f1_macro": True,
-    "f1_micro": True,
-    "f1_weighted": True,
-    "precision_macro": True,
-    "recall_macro": True,
-    "auroc": True,
-    "average_precision": True,
-    "sensitivity_at_specificity": True,
-    "calibration_error": False,
-    "nll": False,
-    "mse": False,
-    "rmse": False,
-    "mae": False,
-    "r2": True,
-}
-
-SUFFIXES = {"_loss": False, "_error": False, "_score": True}  # whether higher is better, in metrics of other packages
-
 BINS = 15  # of the calibration error
-
-
-def is_higher_better(metric: str) -> bool | None:
-    """Return the direction of a metric.
-
-    Args:
-        metric: accuracy ..., or a name of another package that ends in one of SUFFIXES.
-
-    Returns:
-        None for an unknown metric.
-    """
-    if metric in METRICS:
-        return METRICS[metric]
-    return next((direction for suffix, direction in SUFFIXES.items() if metric.endswith(suffix)), None)
 
 
 class ClassCounts(NamedTuple):

@@ -11,8 +11,8 @@ import torch
 
 from mmrun.data.table import Target
 from mmrun.data.visible import is_visible
+from mmrun.known_metrics import is_higher_better
 from mmrun.tasks import TASKS
-from mmrun.tasks.metrics import is_higher_better
 from mmrun.types import IGNORE_INDEX, Task
 
 TARGETS: Mapping[str, Target] = {  # by kind of task; row 2 is hidden

@@ -12,9 +12,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mmrun.data.array_files import Arrays, map_arrays, remove_damaged, write_arrays
+from mmrun.data.array_files import map_arrays, remove_damaged, write_arrays
 from mmrun.data.loader import Loader
 from mmrun.data.store import MappedColumn, PreprocessedColumn
+from mmrun.data_types import Arrays
 from mmrun.head import Head
 from mmrun.models.multimodal import Multimodal
 from mmrun.processes import exclusive

@@ -83,9 +83,18 @@ class Learner(nn.Module):
 
 def freeze_eval(module: nn.Module) -> None:
     """Put every submodule whose parameters are all frozen into eval mode; objectives stay in training mode."""
-    parameters = [] if isinstance(module, Objective) else list(module.parameters())
-    if parameters and not any(parameter.requires_grad for parameter in parameters):
+    if not isinstance(module, Objective) and _is_frozen(module):
         module.eval()
         return
     for child in module.children():
         freeze_eval(child)
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    """Return whether a module has parameters, and none of them is trained; nearly always the first one decides."""
+    has_parameters = False
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            return False
+        has_parameters = True
+    return has_parameters

@@ -99,8 +99,7 @@ class LearnerStack:
     def __init__(self, learners: Sequence[Learner], collected: Collection[str]) -> None:
         self.learners = list(learners)
         self.trained: dict[str, nn.Parameter] = {}  # [S, ...]
-        self.fixed: dict[str, Tensor] = {}  # [S, ...], or without S where shared
-        self.shared: set[str] = set()
+        self.fixed: dict[str, Tensor] = {}  # [S, ...]; what is shared stays in the learners
         tensors = [dict([*learner.named_parameters(), *learner.named_buffers()]) for learner in learners]
         for name, first in tensors[0].items():
             of_name = [of_learner[name] for of_learner in tensors]
@@ -108,11 +107,8 @@ class LearnerStack:
                 self.trained[name] = nn.Parameter(_stack_views(of_name))
             elif name in collected or not _may_share(name, of_name):
                 self.fixed[name] = _stack_views(of_name)
-            else:
-                self.fixed[name] = first
-                self.shared.add(name)
-        in_dims = {name: None if name in self.shared else 0 for name in [*self.trained, *self.fixed]}
-        self._compute = vmap(self._compute_one, in_dims=(in_dims, 0), randomness="different")
+        self._places = _list_places(self.learners[0], [*self.trained, *self.fixed])
+        self._compute = vmap(self._compute_one, randomness="different")
 
     def compute_losses(self, batch: Batch) -> Losses:
         """Return the losses of all learners, each on its own batch, [S] by name.
@@ -121,11 +117,13 @@ class LearnerStack:
             batch: [S, B, ...]; it has no weights.
         """
         with StackedOperations():
-            losses: Losses = self._compute({**self.trained, **self.fixed}, batch[:4])
+            losses: Losses = self._compute([*self.trained.values(), *self.fixed.values()], batch[:4])
         return {name: loss.float() for name, loss in losses.items()}
 
-    def _compute_one(self, tensors: dict[str, Tensor], fields: tuple[object, ...]) -> Losses:
-        losses: Losses = functional_call(self.learners[0], tensors, (Batch(*fields),))  # type: ignore[arg-type]
+    def _compute_one(self, tensors: list[Tensor], fields: tuple[object, ...]) -> Losses:
+        by_name = {name: tensors[number] for name, number in self._places.items()}
+        batch = Batch(*fields)  # type: ignore[arg-type]
+        losses: Losses = functional_call(self.learners[0], by_name, (batch,), tie_weights=False)
         return losses
 
     def clip(self, max_norms: Tensor | None) -> None:
@@ -154,6 +152,22 @@ def _stack_views(tensors: Sequence[Tensor]) -> Tensor:
     for tensor, view in zip(tensors, stacked, strict=True):
         tensor.data = view
     return stacked
+
+
+def _list_places(learner: Learner, names: Sequence[str]) -> dict[str, int]:
+    """Return where tensors stand in a learner, tied ones at several places; `functional_call` would search each step.
+
+    Args:
+        learner: has the tensors.
+        names: of tensors, each under its first name.
+
+    Returns:
+        By name, also under later names, the position in `names`.
+    """
+    tensors = dict([*learner.named_parameters(), *learner.named_buffers()])
+    numbers = {id(tensors[name]): number for number, name in enumerate(names)}
+    places = [*learner.named_parameters(remove_duplicate=False), *learner.named_buffers(remove_duplicate=False)]
+    return {name: numbers[id(tensor)] for name, tensor in places if id(tensor) in numbers}
 
 
 def _may_share(name: str, tensors: Sequence[Tensor]) -> bool:
@@ -191,26 +205,26 @@ def find_collected(learners: Sequence[Learner], batch: Batch, tolerance: float =
     return alone.collected
 
 
-def choose_size(learner: Learner, batch: Batch, number: int) -> int:
+def choose_size(module: nn.Module, batch: Batch, number: int) -> int:
     """Return how many learners to train at a time, so that a step of each takes the least time.
 
     Small layers gain from being computed together, the more the better. On a CPU, feature maps of convolutions do not
     fit into its cache together, unless they are small.
 
     Args:
-        learner: one of them.
+        module: one of them, or its model.
         batch: of this one.
         number: of learners.
     """
     sizes: list[int] = []
 
-    def note_size(module: nn.Module, inputs: object, output: Tensor) -> None:
+    def note_size(convolution: nn.Module, inputs: object, output: Tensor) -> None:
         sizes.append(output.numel() * output.element_size())
 
-    convolutions = [module for module in learner.modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
-    hooks = [module.register_forward_hook(note_size) for module in convolutions]
-    with no_side_effects(learner, batch.index.device), torch.no_grad():
-        learner(batch)
+    convolutions = [part for part in module.modules() if isinstance(part, nn.Conv2d | nn.Conv3d)]
+    hooks = [convolution.register_forward_hook(note_size) for convolution in convolutions]
+    with no_side_effects(module, batch.index.device), torch.no_grad():
+        module(batch)
     for hook in hooks:
         hook.remove()
     if not sizes or batch.index.device.type != "cpu":

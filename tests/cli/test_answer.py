@@ -1,8 +1,11 @@
 """One answer in every format."""
 
+from pathlib import Path
+
 import pytest
 
 from mmrun.cli.answer import Answer, print_answer
+from mmrun.cli.output import set_quiet
 from mmrun.results.table import Table
 
 ANSWER = Answer(
@@ -29,3 +32,16 @@ def test_formats(capsys, format):
 def test_csv_without_records_has_its_header(capsys):
     print_answer(Answer([], [], [], ("run", "value")), "csv")
     assert capsys.readouterr().out == "run,value\n"
+
+
+def test_what_is_no_number_is_null_in_json(capsys):
+    print_answer(Answer([], {"value": float("nan"), "sum": [float("inf")]}, []), "json")
+    assert capsys.readouterr().out == '{\n "value": null,\n "sum": [\n  null\n ]\n}\n'
+
+
+def test_quiet_shows_of_an_answer_about_a_file_that_was_written_its_path(capsys):
+    set_quiet(True)
+    print_answer(Answer(["10 rows"], {}, [], written=Path("out.csv")), "table")
+    print_answer(Answer(["10 rows"], {}, []), "table")
+    set_quiet(False)
+    assert capsys.readouterr().out == "out.csv\n10 rows\n"

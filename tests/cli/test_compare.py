@@ -176,7 +176,7 @@ def test_examples_of_two_runs(outputs, capsys):
     assert cells(lines[3])[8:] == ["McNemar, exact", "0.625", "3", "1"]
     assert [cells(line) for line in lines[-2:]] == [["label", "A", "r0, r1, r2"], ["label", "B", "r3"]]
     assert main(["compare", *names, "--examples", "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["tasks"][0]["only_one"] == ["r3"]
+    assert json.loads(capsys.readouterr().out)["tasks"][0]["better_a"] == ["r3"]
     assert main(["compare", names[0], "--examples"]) == 2
     assert (
         capsys.readouterr().err

@@ -212,9 +212,9 @@ def test_a_run_without_its_data_is_compressed_without_metrics(shell, moved_run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--prune", "1.5"], "argument --prune: 1.5: must be above 0 and below 1"),
+        (["--prune", "1.5"], "argument --prune: 1.5 is not a number above 0 and below 1"),
         (["--prun", "0.5"], "unrecognized arguments: --prun 0.5"),
-        (["--cluster", "1"], "argument --cluster: 1: must be from 2 to 256"),
+        (["--cluster", "1"], "argument --cluster: 1 is not a whole number from 2 to 256"),
         ([], "name either steps (--prune, --prune-per-layer, --prune-filters"),
         (["--cluster", "4", "--target", "latency=0.5"], "name either steps"),
         (["--quantize", "int4"], "argument --quantize: invalid choice: 'int4' (choose from"),

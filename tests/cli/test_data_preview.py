@@ -88,7 +88,10 @@ def test_without_augmentation_the_rows_are_drawn_and_a_note_says_how_to_see_one(
     [
         (["preview", "-o", "a.pgn"], "-o a.pgn: '.pgn' is no format of a picture; did you mean '.png'? (there are "),
         (["preview", "-o", "no/a.png"], "-o no/a.png: there is no folder no\n"),
-        (["preview", "--rows", "0"], "--rows: 0 is not a whole number from 1 to 50\n"),
+        (
+            ["preview", "--rows", "0"],
+            "argument --rows: 0 is not a whole number from 1 to 50 (see `mmrun data preview -h`)\n",
+        ),
         (["preview", "--all"], "unrecognized arguments: --all (see `mmrun data preview -h`)\n"),
         (["preview", "augment=ligth"], "augment: no option 'ligth'; did you mean 'light'?"),
         (

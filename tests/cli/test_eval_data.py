@@ -37,16 +37,16 @@ def test_a_class_that_the_run_does_not_know_is_named_and_left_out(shell, moved_r
         "note: target 'label': 1 rows have a class that the run does not know ('z'); they are left out of the metrics\n"
     )
     assert "8 rows of new.csv" in out
-    assert "label: 6 rows have it" in out
-    assert "age: 8 rows have it" in out
+    assert "label: 6 rows with this target" in out
+    assert "age: 8 rows with this target" in out
 
 
 @pytest.mark.parametrize(
     ("columns", "arguments", "message"),
     [
         (["note"], [], "new.csv: has no column label or age to compare predictions with"),
-        (COLUMNS, ["--split", "val"], "--data: goes without --split, which evaluate the run's own rows"),
-        (COLUMNS, ["--missing", "note"], "--data: goes without --missing, which evaluate the run's own rows"),
+        (COLUMNS, ["--split", "val"], "--data: cannot be combined with --split, which concern the run's own rows"),
+        (COLUMNS, ["--missing", "note"], "--data: cannot be combined with --missing, which concern the run's own rows"),
         (["label"], [], "new.csv: has none of the columns that the run reads (height, weight, note)"),
     ],
 )
@@ -76,5 +76,5 @@ def test_options_of_a_file_need_one(shell, moved_run, option):
 @pytest.mark.parametrize(("option", "name"), [(["--fill", "zeros"], "--fill"), (["--split", "val"], "--split")])
 def test_options_of_the_runs_own_rows_go_without_a_file(shell, moved_run, option, name):
     assert shell("eval", moved_run, "--data", "new.csv", *option) == (
-        2, "", f"mmrun: --data: goes without {name}, which evaluate the run's own rows\n"
+        2, "", f"mmrun: --data: cannot be combined with {name}, which concern the run's own rows\n"
     )  # fmt: skip

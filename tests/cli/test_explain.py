@@ -102,7 +102,7 @@ def test_bad_rows_end_it_or_are_left_out(shell, moved_run, tmp_path):
         (["--target", "label=c"], "--target label=c: 'label' has no 'c' (there are a, b)"),
         (["-o", "why.pdf"], "-o why.pdf: end the name in .html, .htm, .json, or add --format html|json"),
         (["-o", "gone/why.html"], "-o gone/why.html: there is no folder gone"),
-        (["--rows", "0"], "argument --rows: 0: must be from 1 to 1,000 (see `mmrun explain -h`)"),
+        (["--rows", "0"], "argument --rows: 0 is not a whole number from 1 to 1000 (see `mmrun explain -h`)"),
     ],
 )  # fmt: skip
 def test_wrong_options_are_refused(shell, moved_run, tmp_path, words, message):

@@ -17,11 +17,11 @@ from PIL import Image
 from pyarrow import parquet
 
 from mmrun.cli.terminal import Terminal
-from mmrun.deploy import export as deploy_export
-from mmrun.deploy import quantized_export
+from mmrun.deploy import formats, quantized_export
 from mmrun.deploy.agreement import decode, gather_inputs
 from mmrun.deploy.predictor import open_predictor
 from mmrun.deploy.rows import read_rows
+from mmrun.installation import format_venv_command
 from mmrun.results.index import resolve
 from tests.people import rows, write
 from tests.png import write_png
@@ -31,8 +31,8 @@ ALONE = """
 import importlib.abc, runpy, sys
 from importlib.machinery import PathFinder
 NAMES = {"numpy", "onnxruntime", "PIL", "soundfile", "_soundfile", "_soundfile_data", "cffi", "_cffi_backend",
-         "tokenizers", "flatbuffers", "google", "packaging", "typing_extensions", "mmrun", "predict_onnx",
-         *sys.argv[1].split()}  # with what these import
+         "ai_edge_litert", "tokenizers", "flatbuffers", "google", "packaging", "typing_extensions", "mmrun",
+         "predict_onnx", *sys.argv[1].split()}  # with what these import
 
 class OnlyNamed(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -108,12 +108,12 @@ def test_without_data_rows_of_noise_are_compared(shell, moved_run, tmp_path):
     ("arguments", "message"),
     [
         (
-            ["--format", "litert"],
-            "--format litert: litert-torch needs torch below 2.15; use --format onnx, which converters read",
+            ["--format", "litert", "--quantize", "int8"],
+            "--quantize int8: cannot be combined with --format litert; use --format onnx",
         ),
         (
             ["--tolerance", "0"],
-            "argument --tolerance: 0: must be above 0 (see `mmrun export -h`)",
+            "argument --tolerance: 0 is not a number above 0 (see `mmrun export -h`)",
         ),
         (["--calibrate", "rows.csv"], "--calibrate: belongs to --quantize int8; add it, or drop this"),
         (["--max-drop", "0"], "--max-drop: belongs to --quantize int8; add it, or drop this"),
@@ -127,7 +127,7 @@ def test_without_data_rows_of_noise_are_compared(shell, moved_run, tmp_path):
         ),
         (
             ["--quantize", "int8", "--max-drop", "-1"],
-            "argument --max-drop: -1: must be 0 or more (see `mmrun export -h`)",
+            "argument --max-drop: -1 is not a number of at least 0 (see `mmrun export -h`)",
         ),
         (["--format", "torch", "-o", "taken"], "taken: exists; remove it, or export elsewhere with -o FOLDER"),
         (
@@ -143,11 +143,17 @@ def test_wrong_arguments_are_refused(shell, moved_run, tmp_path, arguments, mess
 
 
 def test_missing_libraries_are_named(shell, moved_run, monkeypatch):
-    monkeypatch.setattr(deploy_export, "find_spec", lambda name: None)
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
     code, out, err = shell("export", moved_run)
     assert (code, out) == (2, "")
     assert err.startswith("mmrun: --format onnx: onnx, onnxscript, onnxruntime are not installed; ")
     assert "install onnx onnxscript onnxruntime" in " ".join(err.split())
+    code, out, err = shell("export", moved_run, "--format", "litert")
+    assert (code, out) == (2, "")
+    assert err == (
+        "mmrun: --format litert: litert-torch is not installed, and needs an older torch than other parts of mmrun "
+        f"may; {format_venv_command('litert')}, then export with litert/bin/mmrun\n"
+    )
 
 
 # --------------------------------------------------------------------------------- a run with a modality of each kind
@@ -277,6 +283,25 @@ def test_the_script_decodes_rows_to_the_bits_of_the_run(mixed_run, exported_mixe
         assert set(decoded) == set(expected)
         for name, tensor in expected.items():
             np.testing.assert_array_equal(decoded[name], tensor.numpy(), err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_litert_file_and_its_script_predict_what_the_run_does(shell, mixed_run, tmp_path, monkeypatch):
+    pytest.importorskip("litert_torch", reason="the extra litert is not installed; it needs an environment of its own")
+    monkeypatch.chdir(mixed_run.parents[2])
+    code, out, err = shell("export", mixed_run, "--format", "litert", "-o", tmp_path / "model")
+    assert (code, out) == (0, f"{tmp_path / 'model'}\n"), err
+    assert err.splitlines()[0] == "note: model.tflite predicts one row at a time"
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "README.md", "lib", "model.tflite", "predict_litert.py", "preprocess.json",
+    ]  # fmt: skip
+    described = json.loads((tmp_path / "model" / "preprocess.json").read_text())
+    assert described["inputs"]["sound.length"] == {"dtype": "int32", "shape": [1]}
+    assert described["outputs"]["scores.label"] == {"dtype": "float32", "shape": [1, 2]}
+    assert shell("predict", mixed_run, "rows.csv", "-o", tmp_path / "expected.csv")[0] == 0
+    done = run_alone(tmp_path / "model" / "predict_litert.py", "rows.csv", "-o", tmp_path / "actual.csv")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert_same_predictions(tmp_path / "actual.csv", tmp_path / "expected.csv")
 
 
 # ------------------------------------------------------- numbers with units, dates, and pictures of 16 bits per colour

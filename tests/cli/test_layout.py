@@ -35,6 +35,16 @@ def test_other_columns_go_below_last():
     assert headers(fit_table(MEANS, 24)) == [["strategy", "n"], ["strategy", "difference"], ["strategy", "sd"]]
 
 
+def test_keys_that_leave_no_room_for_another_column_are_joined_to_one_text():
+    keys = [f"key{number}" for number in range(8)]
+    table = Table("", [*keys, "n", "mean"], [[*"12345678", "3", "0.5000"]], left=8, styles={(0, 9): "best"})
+    (joined,) = fit_table(table, 40)
+    assert joined.header == ["", "n", "mean"]
+    assert joined.rows == [["key0=1 key1=2 key2=3 key3=4\nkey4=5 key5=6 key6=7 key7=8", "3", "0.5000"]]
+    assert joined.styles == {(0, 2): "best"}
+    assert fit_table(table, 80) == [table]
+
+
 def test_styles_follow_their_columns():
     styled = Table("", MEANS.header, MEANS.rows, details=(2,), styles={(1, 3): "best", (0, 2): "faint"})
     first, second = fit_table(styled, 45)

@@ -118,7 +118,7 @@ def test_where_and_limit(runs, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--limit", "0"], "--limit 0: not a number of runs; write 1 or more"),
+        (["--limit", "0"], "argument --limit: 0 is not a whole number of at least 1 (see `mmrun ls -h`)"),
         (["--where", "seed=9"], "--where: no run has seed=9 (there are 0, 1, 2, 3)"),
         (["--where", "seed"], "--where seed: not of the form key=value"),
         (

@@ -1,6 +1,7 @@
 """mmrun options: shipped ones and those of the user."""
 
 import json
+import sys
 
 import pytest
 
@@ -137,3 +138,16 @@ def test_unknown_group(capsys):
     assert main(["options", "fusoin"]) == 2
     expected = f"mmrun: no group 'fusoin'; did you mean 'fusion'? (there are {', '.join(map(spell, list_groups()))})\n"
     assert capsys.readouterr().err == expected
+
+
+def test_the_options_of_an_allowed_package_are_listed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MMRUN_ALLOW", "")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    folder = tmp_path / "parts_with_options" / "configs" / "fusion"
+    folder.mkdir(parents=True)
+    (tmp_path / "parts_with_options" / "__init__.py").touch()
+    (folder / "theirs.yaml").write_text("# Theirs\n_target_: parts_with_options.fusion.Theirs\ndim: 3\n")
+    assert main(["options", "fusion=theirs", "--allow", "parts_with_options", "--format", "json"]) == 0
+    option = json.loads(capsys.readouterr().out)
+    assert (option["about"], option["keys"]) == ("Theirs", [{"name": "dim", "value": "3", "comment": ""}])

@@ -67,6 +67,13 @@ def test_packing_twice_gives_the_same_bytes(shell, moved_run, packed, tmp_path):
     assert (tmp_path / "again.zip").read_bytes() == packed.read_bytes()
 
 
+def test_a_file_that_is_no_archive_is_not_replaced(shell, moved_run, tmp_path):
+    (tmp_path / "rows.csv").write_text("note,label\n")
+    message = "mmrun: rows.csv: exists, and is no archive; pack elsewhere with -o FILE\n"
+    assert shell("pack", moved_run, "-o", "rows.csv") == (2, "", message)
+    assert (tmp_path / "rows.csv").read_text() == "note,label\n"
+
+
 def test_a_run_is_not_unpacked_over_another(shell, packed):
     shell("unpack", "run.zip")
     assert shell("unpack", "run.zip") == (
@@ -94,7 +101,7 @@ def test_a_run_is_not_unpacked_over_another(shell, packed):
 def test_a_hostile_or_damaged_archive_leaves_nothing(shell, packed, tmp_path, changes, remove, message):
     rewrite(packed, changes, remove)
     assert shell("unpack", "run.zip") == (1, "", f"mmrun: run.zip: {message}\n")
-    assert not any(path.is_file() for path in (tmp_path / "outputs").rglob("*"))
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_a_link_in_an_archive_is_refused(shell, packed, tmp_path):
@@ -104,7 +111,7 @@ def test_a_link_in_an_archive_is_refused(shell, packed, tmp_path):
     with zipfile.ZipFile(packed, "a") as archive:
         archive.writestr(info, "/etc/passwd")
     assert shell("unpack", "run.zip") == (1, "", "mmrun: run.zip: log.jsonl is not a file\n")
-    assert not any(path.is_file() for path in (tmp_path / "outputs").rglob("*"))
+    assert not (tmp_path / "outputs").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip file", b"PK\x03\x04 half"])

@@ -5,6 +5,7 @@ import io
 import pytest
 
 from mmrun.cli import main
+from mmrun.results.folder_lock import lock_run
 from tests.results.fabricate import finished, started
 
 
@@ -51,7 +52,7 @@ def test_a_running_run_stays(run, tmp_path, capsys):
 
 
 def test_a_locked_run_stays(run, capsys):
-    with run.lock():
+    with lock_run(run):
         assert main(["rm", run.name, "--yes"]) == 1
     assert "another process trains this run" in capsys.readouterr().err
     assert run.path.exists()

@@ -25,9 +25,9 @@ def test_a_missing_extra_is_one_line(shell, moved_run, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--port", "70000"], "argument --port: 70000: must be from 0 to 65535 (see `mmrun serve -h`)"),
-        (["--max-batch", "0"], "argument --max-batch: 0: must be from 1 to 100,000 (see `mmrun serve -h`)"),
-        (["--max-wait", "-1"], "argument --max-wait: -1: must be from 0 to 10,000 (see `mmrun serve -h`)"),
+        (["--port", "70000"], "argument --port: 70000 is not a whole number from 0 to 65535 (see `mmrun serve -h`)"),
+        (["--max-batch", "0"], "argument --max-batch: 0 is not a whole number from 1 to 100000 (see `mmrun serve -h`)"),
+        (["--max-wait", "-1"], "argument --max-wait: -1 is not a number from 0 to 10000 (see `mmrun serve -h`)"),
     ],
 )
 def test_wrong_options_are_refused(shell, moved_run, options, message):

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -98,7 +99,55 @@ def test_unusable_rows(tmp_path, line, message):
     assert len(table.ids) == 12
 
 
+@pytest.mark.parametrize(("count", "cell"), [(12, "inf"), (12, "-1e39"), (2000, "Infinity"), (2000, "1e39")])
+def test_a_number_to_predict_has_to_be_finite(tmp_path, count, cell):
+    path = write(tmp_path, rows("text,label", "a,1.5", "b,NA", f"c,{cell}", "d,2.5", count=count))
+    message = (
+        f"my.csv:4: column 'label': '{cell}' is infinite or beyond the range of float32; correct it, or empty the cell"
+    )
+    assert error_of(DataError, path, {"text": "text"}) == message
+    assert manifest(path, {"text": "text"}, on_error="skip").skipped == [message]
+
+
+def test_a_missing_label_of_a_list_is_none(tmp_path):
+    lines = ['{"text": "a", "label": ["x", null]}', '{"text": "b", "label": ["y"]}'] * 6
+    path = write(tmp_path, "\n".join(lines), "my.jsonl")
+    assert manifest(path).targets["label"].names == ["x", "y"]
+
+
+def test_a_target_without_any_label(tmp_path):
+    path = write(tmp_path, '{"text": "a", "label": []}\n' * 12, "my.jsonl")
+    assert error_of(DataError, path) == (
+        "my.jsonl: column 'label': no row has a label; fill in some, or name another target"
+    )
+
+
+def test_null_in_a_series_is_a_gap(tmp_path):
+    lines = "".join(f'{{"wave": [1.5, null, {row}.5], "label": {row % 2}}}\n' for row in range(12))
+    values = manifest(write(tmp_path, lines, "my.jsonl")).columns["wave"].values
+    np.testing.assert_array_equal(values[3], np.array([1.5, np.nan, 3.5], dtype=np.float32))
+
+
+def test_a_long_cell_is_quoted_by_its_start(tmp_path):
+    path = write(tmp_path, rows("photo,label", f"{'a' * 5000}.png,0", "b.png,1"))
+    assert error_of(DataError, path) == (
+        f"my.csv:2: column 'photo': '{'a' * 200} ...' does not exist; correct the name, or set dataset.root=FOLDER"
+    )
+
+
+def test_names_that_no_file_can_have(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, '{"photo": "a\\u0000b/1.png", "label": 1}\n' * 12, "my.jsonl")
+    assert error_of(DataError, "my.jsonl") == (
+        "my.jsonl:1: column 'photo': 'a\\x00b/1.png' is not a file name; give a path below the working folder"
+    )
+
+
 def test_unusable_targets(tmp_path):
+    path = write(tmp_path, rows("text,label", "a,NA"))
+    assert error_of(DataError, path, {"text": "text"}, task="regression") == (
+        "my.csv: column 'label': no row has a number; fill it in, or name another target"
+    )
     path = write(tmp_path, rows("text,label", "a,1.5", "b,much", "c,2.5"))
     assert error_of(DataError, path, {"text": "text"}, task="regression") == (
         "my.csv:3: column 'label': 'much' is not a number; correct it, or set dataset.task=classification"

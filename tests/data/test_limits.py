@@ -1,13 +1,14 @@
 """What a header claims is checked before memory is taken; tests/security tries whole files."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mmrun.data import limits
-from mmrun.data.sheets.sheet import read_sheet
+from mmrun.data.sheets.table_files import read_sheet
 from mmrun.errors import DataError
 
 
@@ -39,6 +40,20 @@ def test_json_that_is_too_deep(brackets):
     assert limits.parse_json('{"a": [1, [2]]}') == {"a": [1, [2]]}
     with pytest.raises(ValueError, match="more than 32 brackets inside each other"):
         limits.parse_json("[" * (brackets + 1) + "]" * (brackets + 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"a": 1, "b": 2, "a": 3}]', "the key 'a' occurs twice in an object"),
+        (r'{"a": "\ud83d"}', r"\ud83d is half a character"),
+        (rb'{"a": ["\udC00\ud800"]}', r"\udc00 is half a character"),
+    ],
+)
+def test_json_of_which_something_would_be_lost(text, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        limits.parse_json(text)
+    assert limits.parse_json(r'["\ud83d\ude00"]') == ["\U0001f600"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from mmrun.data.checks.audit import audit
+from mmrun.data.sheets.formats import parse_date
 from mmrun.data.sources.manifest import describe, manifest
 from mmrun.errors import ConfigError, DataError
 from tests.data.files import error_of, write
@@ -114,6 +115,19 @@ def test_dates(tmp_path, cells, year, hour, note):
     assert first["x.month_cos"] == pytest.approx(1.0, abs=0.001)
     assert first.get("x.hour_cos") == (None if hour is None else pytest.approx(hour))
     assert table.notes[-1] == f"column 'x': read as {note}; dataset.read.x=text keeps it as written"
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("2024-12-31T22:30:00+05:30", datetime.datetime(2024, 12, 31, 17)),
+        ("31.12.2024 20:00:00 -0800", datetime.datetime(2025, 1, 1, 4)),
+        ("2024-12-31 12:00:00.75 UTC", datetime.datetime(2024, 12, 31, 12, 0, 0, 750_000)),
+        ("0001-01-01 00:00:00+01:00", None),
+    ],
+)
+def test_dates_are_in_utc_to_the_microsecond(text, date):
+    assert parse_date(text, None) == date
 
 
 def test_times_of_day(tmp_path):
@@ -382,16 +396,17 @@ def test_delimiters_and_encodings(tmp_path, delimiter, encoding):
     ],
 )
 def test_large_files_are_read_by_columns_as_small_ones_are(tmp_path, monkeypatch, text):
-    from mmrun.data.sheets import regular_csv, sheet
+    from mmrun.data.sheets import csv_rows, regular_csv
+    from mmrun.data.sheets.table_files import read_sheet
 
     path = tmp_path / "my.csv"
     path.write_text("\n".join(["a,b,c,d", *[text] * 2000, ""]))
-    monkeypatch.setattr(sheet, "MIN_COLUMNAR_BYTES", 1 << 40)
-    by_rows = sheet.read_sheet(path)
-    monkeypatch.setattr(sheet, "MIN_COLUMNAR_BYTES", 0)
-    header = sheet.read_header(path, "utf-8-sig")
+    monkeypatch.setattr(csv_rows, "MIN_COLUMNAR_BYTES", 1 << 40)
+    by_rows = read_sheet(path)
+    monkeypatch.setattr(csv_rows, "MIN_COLUMNAR_BYTES", 0)
+    header = csv_rows.read_header(path, "utf-8-sig")
     assert regular_csv.read_columns(path, header, None) is not None
-    by_columns = sheet.read_sheet(path)
+    by_columns = read_sheet(path)
     assert {name: list(cells) for name, cells in by_columns.columns.items()} == {
         name: list(cells) for name, cells in by_rows.columns.items()
     }
@@ -410,11 +425,11 @@ def test_large_files_are_read_by_columns_as_small_ones_are(tmp_path, monkeypatch
     ],
 )
 def test_irregular_files_are_left_to_the_reader_of_rows(tmp_path, text):
-    from mmrun.data.sheets import regular_csv, sheet
+    from mmrun.data.sheets import csv_rows, regular_csv
 
     path = tmp_path / "my.csv"
     path.write_text("\n".join(["a,b,c,d", *[text] * 2000, ""]), "utf-8", "surrogateescape", newline="")
-    header = sheet.read_header(path, "utf-8-sig")
+    header = csv_rows.read_header(path, "utf-8-sig")
     assert regular_csv.read_columns(path, header, None) is None
 
 
@@ -506,3 +521,11 @@ def test_data_check_names_an_odd_file_among_good_ones(tmp_path, name, write_file
     [finding] = [finding for finding in findings if finding.kind == kind]
     assert finding.message == message
     assert [where.split(": ")[0] for where in finding.where] == ["my.csv:35"]
+
+
+def test_a_list_among_numbers_with_a_unit(tmp_path):
+    items = [{"x": f"{row} kg" if row < 1100 else [row, 2], "label": row % 2} for row in range(1101)]
+    path = write(tmp_path, "".join(json.dumps(item) + "\n" for item in items), "my.jsonl")
+    message = "my.jsonl:1101: column 'x': '[1100, 2]' is not a number; correct it, or set dataset.read.x=text"
+    assert error_of(DataError, path) == message
+    assert manifest(path, on_error="skip").skipped == [message]

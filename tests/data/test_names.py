@@ -53,3 +53,13 @@ def test_a_long_name_is_held_once_whatever_the_number_of_its_rows():
 
 def test_short_names_are_an_array_of_text():
     assert collect_names(PackedValues(["ann", "bo", "ann"])).tolist() == ["ann", "bo", "ann"]
+
+
+def test_zero_has_one_name():
+    assert {normalize_name(cell) for cell in (0, 0.0, -0.0, "-0.0", "0")} == {"0"}
+
+
+def test_names_of_thousands_of_digits():
+    long = "1" * 5000
+    assert sort_names([long, "2"]) == [long, "2"]
+    assert find_near_equal([long, "2"]) == []

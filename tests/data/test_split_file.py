@@ -57,6 +57,13 @@ def test_groups_stay_whole_and_bad_sizes_are_said(tmp_path):
     ]
 
 
+def test_columns_may_be_typed_with_accents_of_their_own(tmp_path):
+    path = write(tmp_path, "caf\u00e9,r\u00e9gion", [f"{'ab'[row % 2]},p{row % 5}" for row in range(30)])
+    division = divide_file(path, Request(group="re\u0301gion"), target="cafe\u0301")
+    assert list(division.targets) == ["caf\u00e9"]
+    assert len(set(division.groups)) == 5
+
+
 def test_dates_divide_rows_from_old_to_new(tmp_path):
     rows = [f"{row},{28 - row // 4}.12.2024,{'ab'[row % 2]}" for row in range(40)]
     division = divide_file(write(tmp_path, "x,when,label", rows), Request(time="when"))

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from mmrun import digests, processes
-from mmrun.data import array_files, store
+from mmrun.data import array_files, decode, store
 from mmrun.data.array_files import make_cache_folder
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.preprocess.tabular import Cells
@@ -161,7 +161,7 @@ def decode_and_hang(column, cache):
 
     Hangs.__name__ = "Pixels"
     array_files.SAVE_SECONDS = 0
-    store.CHUNK_SIZE = 4
+    decode.CHUNK_SIZE = 4
     open_column(column, Hangs(8, 3), "one", cache, PLENTY)
 
 
@@ -221,7 +221,7 @@ def test_what_is_damaged_since_is_decoded_again(killed, name, how):
 
 
 def test_a_row_that_cannot_be_decoded_keeps_the_rows_before(pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "CHUNK_SIZE", 4)
+    monkeypatch.setattr(decode, "CHUNK_SIZE", 4)
     pictures.values[13].write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"my.csv:15"):
         open_column(pictures, Recorder(), "one", tmp_path / "cache", PLENTY)

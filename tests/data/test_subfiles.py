@@ -5,11 +5,13 @@ import pytest
 
 from mmrun.data.limits import open_array
 from mmrun.data.preprocess.audio import measure_duration, read_audio
-from mmrun.data.preprocess.image_files import open_image
+from mmrun.data.preprocess.deep_png import read_deep_png
+from mmrun.data.preprocess.image_files import open_image, read_deep
 from mmrun.data.preprocess.text import read_text
 from mmrun.data.subfiles import Subfile, format_subfile, name_file, open_file, parse_subfile, stat_file
 from mmrun.errors import DataError
 from tests.data.folders.trees import write_tar
+from tests.png import write_png
 
 
 @pytest.fixture
@@ -27,6 +29,7 @@ def test_a_path_holds_where_a_file_lies():
     path = format_subfile("a/b.tar", 512, 7, "c/d.png")
     assert path == "a/b.tar/@512+7/c/d.png"
     assert parse_subfile(path) == Subfile("a/b.tar", 512, 7)
+    assert parse_subfile("a/B.Tar/@512+7/c.png") == Subfile("a/B.Tar", 512, 7)
     assert parse_subfile("a/b.tar/c.png") is None
     assert parse_subfile("a/@5+5/c.png") is None
 
@@ -63,3 +66,14 @@ def test_an_array_that_claims_more_than_it_holds(media):
     path = media / list_shards([media / "arrays.tar"], media, None).files["x.npy"]
     with pytest.raises(DataError, match=r"^x\.npy is damaged or not a numeric array \(ValueError\)$"):
         open_array(path)
+
+
+def test_a_picture_of_16_bits(tmp_path):
+    from mmrun.data.folders.tar_index import list_shards
+
+    pixels = np.arange(4 * 5 * 3, dtype=np.uint16).reshape(4, 5, 3) * 1000
+    write_png(tmp_path / "deep.png", pixels)
+    write_tar(tmp_path / "all.tar", {"deep.png": (tmp_path / "deep.png").read_bytes()})
+    inside = tmp_path / list_shards([tmp_path / "all.tar"], tmp_path, None).files["deep.png"]
+    assert np.array_equal(read_deep(inside, [0, 0, 0]), pixels.transpose(2, 0, 1))
+    assert np.array_equal(read_deep_png(inside), pixels.transpose(2, 0, 1))

@@ -2,6 +2,8 @@
 
 import pytest
 
+from mmrun.results.comparability import describe_seeded_splits
+from mmrun.results.selection import read_record
 from tests.results.compared import compare, three_seeds
 from tests.results.compared import outputs as outputs
 from tests.results.fabricate import finished, rewrite
@@ -114,3 +116,27 @@ def test_runs_paired_by_fold_have_one_split_in_each_pair(outputs):
     compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["dataset.fold"])
     assert [row.unmatched for row in compared.rows] == [(), ()]
     assert compared.rows[1].pairs == 3
+
+
+def test_a_split_that_the_seed_draws_is_explained_once_and_no_reason_for_doubt(outputs):
+    runs = []
+    for strategy in ("scratch", "component"):
+        for seed, run in enumerate(three_seeds(outputs, strategy, [0.5, 0.6, 0.7])):
+            rewrite(run, dataset__split=f"s{seed}", config__dataset__split_seed=seed)
+            runs.append(read_record(run))
+    assert compare([outputs], ["strategy"], "test/accuracy", "scratch").notices == []
+    (notice,) = describe_seeded_splits(runs)
+    assert notice.startswith("each seed has a split of its own, so that intervals include the choice of rows; --paired")
+    rewrite(run, dataset__split="other")  # of the last seed, in one of the groups
+    assert compare([outputs], ["strategy"], "test/accuracy", "scratch").notices == [
+        "split differs between compared runs: other (n=1), s2 (n=1)"
+    ]
+
+
+def test_a_split_seed_that_is_not_the_seed_explains_nothing(outputs):
+    for strategy, split in (("scratch", "s0"), ("component", "s1")):
+        for run in three_seeds(outputs, strategy, [0.5, 0.6, 0.7]):
+            rewrite(run, dataset__split=split, config__dataset__split_seed=7)
+    assert compare([outputs], ["strategy"], "test/accuracy", "scratch").notices == [
+        "split differs between compared runs: s0 (n=3), s1 (n=3)"
+    ]

@@ -5,8 +5,6 @@ import math
 import pytest
 
 from mmrun.errors import ConfigError
-from mmrun.results.index import LOWER_IS_BETTER, LOWER_SUFFIXES
-from mmrun.tasks.metrics import METRICS, SUFFIXES
 from tests.results.compared import compare, three_seeds
 from tests.results.compared import outputs as outputs
 from tests.results.fabricate import finished
@@ -112,9 +110,13 @@ def test_the_best_is_marked_if_its_lead_is_significant(outputs):
     assert {row.group[0]: row.best for row in lower.rows} == {"scratch": False, "component": True, "holistic": False}
 
 
-def test_directions_are_those_of_the_metrics():
-    assert set(LOWER_IS_BETTER) == {name for name, higher in METRICS.items() if not higher}
-    assert set(LOWER_SUFFIXES) == {suffix for suffix, higher in SUFFIXES.items() if not higher}
+def test_intervals_end_at_the_bounds_of_the_metric(outputs):
+    three_seeds(outputs, "scratch", [0.9, 1.0])
+    three_seeds(outputs, "component", [0.1, 0.9])
+    component, scratch = compare([outputs], ["strategy"], "test/accuracy", "scratch").rows[::-1]
+    assert (component.low, component.high, scratch.high) == (0.0, 1.0, 1.0)
+    assert (component.difference_low, component.difference_high) == (-1.0, 1.0)
+    assert compare([outputs], ["strategy"], "test/loss").rows[0].low < 0  # a loss has no bounds
 
 
 def test_the_test_and_the_interval_are_chosen(outputs):

@@ -5,9 +5,9 @@ import pytest
 from mmrun.cli import main
 from mmrun.errors import DamagedError
 from mmrun.results.files import read_json, read_yaml, write_json
-from mmrun.results.predictions import list_tasks, read_predictions
+from mmrun.results.predictions import check_predictions, list_tasks, read_predictions
 from tests.damage import DAMAGES, damage
-from tests.results.fabricate import detail, finished
+from tests.results.fabricate import detail, finished, rewrite
 
 
 @pytest.mark.parametrize(("before", "after"), [("0.875", "0.975"), ("scratch", "scratcH"), ("}", "]")])
@@ -80,3 +80,33 @@ def test_every_verb_says_it_in_one_line(tmp_path, monkeypatch, capsys, name, ver
     assert main([verb[0], str(run.path), *verb[1:]]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert f"{name}: damaged" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"primary_head": None}, "predictions are stored without a primary head"),
+        ({"per_class": {"test": {}}}, "test has predictions but no metrics of label"),
+        ({"per_class": {}}, "test has predictions but no metrics of label"),
+    ],
+)
+def test_metrics_that_do_not_fit_the_predictions_are_named(tmp_path, change, problem):
+    run = detail(finished(tmp_path, accuracy=0.875))
+    rewrite(run, **change)
+    with pytest.raises(DamagedError, match=problem):
+        check_predictions(run, run.read_metrics())
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"config__dataset": None}, "dataset: expected a mapping, not None"),
+        ({"config__callbacks": {"x": None}}, "callbacks.x: expected a mapping, not None"),
+        ({"metrics__test__accuracy": 1e308}, r"metrics.test.accuracy: expected a number or null, not 1e\+308"),
+    ],
+)
+def test_metrics_that_no_comparison_can_read_are_named(tmp_path, change, problem):
+    run = finished(tmp_path, accuracy=0.875)
+    rewrite(run, **change)
+    with pytest.raises(DamagedError, match=problem):
+        run.read_metrics()

@@ -35,9 +35,9 @@ def test_the_rows_that_flip_are_named_and_tested(pair):
     write(pair[0], right_but(7))
     write(pair[1], right_but(0, 1, 2, 3, 4, 5))
     (examples,) = examine(pair[0], pair[1], "test").tasks
-    assert (examples.task, examples.figure, examples.rows) == ("label", "accuracy", 8)
-    assert (examples.one, examples.other, examples.difference) == (7 / 8, 2 / 8, 5 / 8)
-    assert (examples.only_one, examples.only_other) == (IDS[:6], ["row7"])
+    assert (examples.task, examples.metric, examples.rows) == ("label", "accuracy", 8)
+    assert (examples.mean_a, examples.mean_b, examples.difference) == (7 / 8, 2 / 8, 5 / 8)
+    assert (examples.better_a, examples.better_b) == (IDS[:6], ["row7"])
     assert (examples.test, examples.p) == ("mcnemar", pytest.approx(16 / 128))  # 1 + 7 of 2^7, on both sides
     assert 0.0 <= examples.low < 5 / 8 < examples.high <= 1.0
 
@@ -46,20 +46,20 @@ def test_equal_predictions_have_no_difference(pair):
     for run in pair:
         write(run, right_but(3))
     (examples,) = examine(pair[0], pair[1], "test").tasks
-    assert (examples.difference, examples.low, examples.p, examples.only_one) == (0.0, None, 1.0, [])
+    assert (examples.difference, examples.low, examples.p, examples.better_a) == (0.0, None, 1.0, [])
 
 
 def test_rows_are_matched_by_id(pair):
     write(pair[0], right_but())
     write(pair[1], right_but(0)[::-1], IDS[::-1], TARGET[::-1])
-    assert examine(pair[0], pair[1], "test").tasks[0].only_one == ["row0"]
+    assert examine(pair[0], pair[1], "test").tasks[0].better_a == ["row0"]
 
 
 def test_rows_of_one_run_only_are_left_out_with_a_notice(pair):
     write(pair[0], right_but())
     write(pair[1], right_but(0)[:5], IDS[:5], TARGET[:5])
     examples = examine(pair[0], pair[1], "test")
-    assert (examples.tasks[0].rows, examples.tasks[0].only_one) == (5, ["row0"])
+    assert (examples.tasks[0].rows, examples.tasks[0].better_a) == (5, ["row0"])
     assert examples.notices == ["4 rows of label are in one run only and left out"]
 
 
@@ -69,7 +69,7 @@ def test_the_primary_head_is_compared(pair):
         pair[1], "test", IDS, {"label": TARGET}, {"label/image": right_but(0), "label/text": right_but(1)}
     )
     write_json(pair[1].metrics_file, {**read_json(pair[1].metrics_file), "primary_head": "probe.text"})
-    assert examine(pair[0], pair[1], "test").tasks[0].only_one == ["row1"]
+    assert examine(pair[0], pair[1], "test").tasks[0].better_a == ["row1"]
 
 
 def test_numbers_are_compared_by_their_error(pair):
@@ -77,9 +77,9 @@ def test_numbers_are_compared_by_their_error(pair):
     for run, errors in zip(pair, ([1, 1, 1, 1, 1, 1, 1], [2, 3, 4, 5, 6, 0.5, 8]), strict=True):
         write_predictions(run, "test", IDS[:7], {"label": target}, {"label": (target + errors)[:, None]})
     (examples,) = examine(pair[0], pair[1], "test").tasks
-    assert (examples.figure, examples.rows, examples.test) == ("absolute_error", 6, "wilcoxon")
-    assert (examples.one, examples.difference) == (1.0, pytest.approx(1 - 24.5 / 6))
-    assert (examples.only_one, examples.only_other) == (["row0", "row1", "row3", "row4", "row6"], ["row5"])
+    assert (examples.metric, examples.rows, examples.test) == ("absolute_error", 6, "wilcoxon")
+    assert (examples.mean_a, examples.difference) == (1.0, pytest.approx(1 - 24.5 / 6))
+    assert (examples.better_a, examples.better_b) == (["row0", "row1", "row3", "row4", "row6"], ["row5"])
     assert examples.p == pytest.approx(4 / 64)  # the one negative rank is the smallest: 2 of 2^6 ways on each side
 
 
@@ -88,8 +88,8 @@ def test_labels_are_compared_by_how_many_are_right(pair):
     for run, scores in zip(pair, ([[0.9, 0.1]] * 3, [[0.9, 0.9]] * 3), strict=True):
         write_predictions(run, "test", IDS[:3], {"label": target}, {"label": np.array(scores)})
     (examples,) = examine(pair[0], pair[1], "test").tasks
-    assert (examples.figure, examples.rows, examples.one, examples.other) == ("label_accuracy", 2, 1.0, 0.75)
-    assert examples.only_one == ["row0"]
+    assert (examples.metric, examples.rows, examples.mean_a, examples.mean_b) == ("label_accuracy", 2, 1.0, 0.75)
+    assert examples.better_a == ["row0"]
 
 
 def test_differences_between_the_runs_are_reported(tmp_path):
@@ -153,7 +153,7 @@ def test_a_class_prediction_that_is_not_a_number_is_wrong(pair):
     write(pair[0], scores)
     write(pair[1], right_but())
     examples = examine(pair[0], pair[1], "test")
-    assert examples.tasks[0].only_other == ["row0"]
+    assert examples.tasks[0].better_b == ["row0"]
     assert examples.notices == ["1 prediction of label by A are not finite numbers and count as wrong"]
 
 
@@ -174,7 +174,7 @@ def test_both_runs_have_one_metric(pair):
     for run, scores in zip(pair, ([0.9, 0.1, 0.8], [1.5, -0.5, 0.8]), strict=True):
         write_predictions(run, "test", IDS[:3], {"label": target}, {"label": np.array(scores)[:, None]})
     (task,) = examine(pair[0], pair[1], "test").tasks
-    assert (task.figure, task.one, task.other) == (
+    assert (task.metric, task.mean_a, task.mean_b) == (
         "absolute_error",
         pytest.approx(0.4 / 3, abs=1e-6),
         pytest.approx(0.4),
@@ -187,4 +187,4 @@ def test_numbers_between_0_and_1_are_not_labels(pair):
         metrics = read_json(run.metrics_file)
         metrics["metrics"]["test"] = {"r2": 0.9}
         write_json(run.metrics_file, metrics)
-    assert examine(pair[0], pair[1], "test").tasks[0].figure == "absolute_error"
+    assert examine(pair[0], pair[1], "test").tasks[0].metric == "absolute_error"

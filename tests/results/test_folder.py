@@ -1,27 +1,13 @@
 """The folder of a run: what is written is read back, and one process at a time writes."""
 
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
-from mmrun.errors import RunError
 from mmrun.results.folder import RunFolder
 from tests.results.fabricate import config, finished, started
 from tests.results.schema import violations
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/metrics.schema.json").read_text())
-
-HOLD = """
-import sys, time
-from mmrun.results.folder import RunFolder
-with RunFolder(sys.argv[1]).lock():
-    print("holds", flush=True)
-    time.sleep(60)
-"""
 
 
 def test_config_overrides_and_environment_are_read_back(tmp_path):
@@ -78,17 +64,3 @@ def test_clear_empties_the_folder(tmp_path):
     folder.checkpoint_path("train", "last").mkdir(parents=True)
     folder.clear()
     assert list(folder.path.iterdir()) == []
-
-
-def test_only_one_process_trains_a_run_and_a_killed_one_releases_the_lock(tmp_path):
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
-    assert holder.stdout.readline() == "holds\n"
-    with (
-        pytest.raises(RunError, match="run: another process trains this run; wait for it or stop it"),
-        RunFolder(tmp_path / "run").lock(),
-    ):
-        pass
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
-    with RunFolder(tmp_path / "run").lock():
-        assert (tmp_path / "run").is_dir()

@@ -6,7 +6,7 @@ import pytest
 
 from mmrun.errors import ConfigError
 from mmrun.results.files import read_json, write_json
-from mmrun.results.index import SILENT_AFTER, determine_status, find_primary_metric, find_runs, resolve, summarize_run
+from mmrun.results.index import SILENT_AFTER, determine_status, find_primary_metric, find_runs, read_summary, resolve
 from tests.results.fabricate import config, finished, metrics, started
 
 
@@ -79,7 +79,7 @@ def test_a_run_whose_process_is_dead_is_killed(outputs, change, seconds, expecte
     process = {**recorded["process"], **change}
     write_json(run.status_file, {**recorded, "process": process, "heartbeat": time.time() - seconds})
     assert determine_status(run)["status"] == expected
-    assert summarize_run(run, outputs).status == expected
+    assert read_summary(run, outputs)[0].status == expected
 
 
 def test_a_status_of_version_0_1_0_names_no_process(outputs):
@@ -106,12 +106,12 @@ def test_metrics_override_an_old_status(outputs):
 
 def test_a_summary_has_status_metric_and_age(outputs):
     run = finished(outputs, accuracy=0.875)
-    summarized = summarize_run(run, outputs)
+    summarized = read_summary(run, outputs)[0]
     assert (summarized.name, summarized.status, summarized.progress) == (f"default/{run.name}", "finished", 1.0)
     assert (summarized.metric, summarized.value, summarized.seconds) == ("accuracy", 0.875, 10.0)
     assert 0 <= summarized.age < 60
     run.metrics_file.write_text("{")
-    assert summarize_run(run, outputs).status == "damaged"
+    assert read_summary(run, outputs)[0].status == "damaged"
 
 
 def test_the_primary_metric_is_the_first_one_of_the_fused_head():

@@ -118,7 +118,7 @@ def test_of_many_differing_keys_the_first_are_described(outputs):
     three_seeds(outputs, "component", [0.5, 0.6, 0.7], optimizer=dict.fromkeys("abcdefgh", 2))
     notices = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).notices
     assert len(notices) == 6
-    assert notices[-1] == "3 more keys differ between compared runs: optimizer.f, optimizer.g, optimizer.h"
+    assert notices[-1] == "3 more keys (optimizer.f, optimizer.g, optimizer.h) differ between compared runs"
 
 
 def test_a_split_that_depends_on_the_seed_is_equal_within_each_pair(outputs):

@@ -88,6 +88,12 @@ def test_early_stopping_of_the_config_ends_a_stage(load):
         EarlyStopping(0)
 
 
+def test_a_stage_ends_where_its_threshold_is_reached(load):
+    config = load("strategy.stages.train.stopping_threshold=0.0", "budget.steps=50")
+    folder = pipeline.run(config, NullCallback())
+    assert folder.read_metrics()["cost"]["stages"]["train"]["steps"] < 50
+
+
 def test_the_log_holds_metrics_and_costs(open_run):
     session = open_run()
     built = build_stage(session, session.stages["train"])

@@ -4,7 +4,7 @@ import pytest
 
 from mmrun import compose
 from mmrun.errors import ConfigError
-from mmrun.run import checks
+from mmrun.run import checks, data
 from mmrun.run.build import build_model
 from mmrun.run.checks import check, check_sweep
 from mmrun.run.data import open_data
@@ -25,6 +25,30 @@ def test_the_lowest_loss_of_a_moving_target_is_warned_of(more, warned):
     assert (warning in lines) is warned
 
 
+TWO = ["dataset=synthetic", "modalities=[a,b]", "encoder.a.dims=[16]", "encoder.b.dims=[16]", "fusion.dim=4"]
+ADAPTED = "strategy.adapt_modalities names the encoders to adapt; the others are trained whole"
+
+
+@pytest.mark.parametrize(
+    ("more", "warnings"),
+    [
+        (["strategy=scratch"], []),
+        (
+            ["strategy=frozen", "strategy.stages.train.train=[encoder.b,fusion,head]"],
+            ["encoder.a starts from random weights, and 0% of them are trained; "
+             "encoder.a in the train list of a stage trains it"],
+        ),
+        (
+            ["strategy=lora", "strategy.adapt.rank=1", "strategy.adapt_modalities=[a]"],
+            [f"encoder.a starts from random weights, and 9% of them are trained; {ADAPTED}"],
+        ),
+    ],
+)  # fmt: skip
+def test_encoders_that_keep_their_random_weights_are_warned_of(more, warnings):
+    lines = [line for line in check(compose.load([*TWO, *more])) if "random weights" in line]
+    assert lines == [f"warning: {warning}" for warning in warnings]
+
+
 def load_sweep(*overrides):
     overrides = ["modalities=[image]", "encoder.image=lenet", *overrides]
     return [compose.load(run) for run in compose.expand_sweep(overrides)]
@@ -32,7 +56,7 @@ def load_sweep(*overrides):
 
 def test_a_sweep_is_checked_once_per_configuration_and_opens_its_data_once(monkeypatch):
     opened, built = [], []
-    monkeypatch.setattr(checks, "open_data", lambda config: opened.append(config) or open_data(config))
+    monkeypatch.setattr(data, "open_data", lambda config: opened.append(config) or open_data(config))
     monkeypatch.setattr(checks, "build_model", lambda *parts: built.append(parts) or build_model(*parts))
     words = ["seed=range(3)", "optimizer.lr=1e-3,1e-2", "budget.epochs=1,2", "fusion.dim=8,16"]
     notes = check_sweep(load_sweep(*words, "dataset.labelled=0.5,1"))

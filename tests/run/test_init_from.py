@@ -48,7 +48,7 @@ def test_all_parts_start_from_another_run(load, finished):
     model = build_model(config, data)
     weights = init_from.final_weights(*init_from.open_config(str(finished.path), "init"))
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
-    assert data.table.warnings == []
+    assert data.warnings == []
 
 
 def test_parts_that_do_not_match_are_listed_and_keep_their_own_weights(load, finished):
@@ -57,7 +57,7 @@ def test_parts_that_do_not_match_are_listed_and_keep_their_own_weights(load, fin
     model = build_model(config, data)
     weights = init_from.final_weights(*init_from.open_config(str(finished.path), "init"))
     assert torch.equal(model.probe["a"].label.weight, weights["probe.a.label.weight"])
-    assert data.table.warnings == [
+    assert data.warnings == [
         f"init: encoder.a, probe.a, probe.b start from {finished.name}, but not encoder.b (other parameters), "
         "fusion (other shapes), head.label (other shapes)"
     ]
@@ -166,7 +166,7 @@ def test_an_encoder_of_a_run_with_other_means_is_taken_with_a_warning(load_texts
     data = open_data(config)
     for _ in range(2):
         build_model(config, data)
-    assert data.table.warnings == [
+    assert data.warnings == [
         f"encoder.cells.init: encoder.cells of {first.name} was fitted to other training rows (numeric differs), so "
         "its weights see inputs in another scale or size than they were trained on"
     ]
@@ -180,7 +180,7 @@ def test_a_head_of_a_run_with_other_classes_is_refused_alone_and_listed_with_all
     config = load_texts(f"init={first.path}", labels=("a", "b"), name="other")
     data = open_data(config)
     build_model(config, data)
-    assert [line for line in data.table.warnings if line.startswith("init: ")] == [
+    assert [line for line in data.warnings if line.startswith("init: ")] == [
         f"init: encoder.words, encoder.cells, fusion start from {first.name}, but not head.label (other classes), "
         "probe.words (other classes), probe.cells (other classes)"
     ]
@@ -208,7 +208,7 @@ def test_a_run_without_a_record_is_taken_with_a_warning(load, finished):
     config = load(f"encoder.a.init={finished.path}:encoder.a", "seed=1")
     data = open_data(config)
     build_model(config, data)
-    assert data.table.warnings == [
+    assert data.warnings == [
         f"encoder.a.init: {finished.name} has no record of its vocabulary and statistics, so they are not compared"
     ]
 

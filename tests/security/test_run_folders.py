@@ -11,6 +11,7 @@ from mmrun.cli import main
 from mmrun.errors import MmrunError
 from mmrun.results.files import MAX_BYTES, MAX_YAML_BYTES, read_json, read_yaml, write_atomically, write_yaml
 from mmrun.results.folder import RunFolder
+from mmrun.results.folder_lock import lock_run
 from tests.results.fabricate import detail, finished, started
 
 BOMB = "a: &a [x, x, x]\n" + "".join(
@@ -183,7 +184,10 @@ def test_training_writes_through_no_link(tmp_path):
     target = tmp_path / "precious"
     target.write_text("precious\n")
     run.log_file.symlink_to(target)
-    with pytest.raises(MmrunError, match=r"log\.jsonl: is a link, which training does not write through"), run.lock():
+    with (
+        pytest.raises(MmrunError, match=r"log\.jsonl: is a link, which training does not write through"),
+        lock_run(run),
+    ):
         pass
     with pytest.raises(MmrunError, match=r"cannot be written .*symbolic link"):
         run.log.append({"event": "x"})

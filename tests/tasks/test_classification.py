@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from mmrun.known_metrics import METRICS
 from mmrun.tasks.classification import Classification
-from mmrun.tasks.metrics import METRICS
 
 TASK = Classification("label", ["a", "b", "c"], counts=np.array([3, 1, 0]))
 TARGET = np.array([0, 0, 1, 1, 2, -100])

@@ -3,15 +3,7 @@
 import numpy as np
 import pytest
 
-from mmrun.tasks.metrics import ClassCounts, calibration_error, is_higher_better, ranking_metrics
-
-
-@pytest.mark.parametrize(
-    ("metric", "direction"),
-    [("accuracy", True), ("mae", False), ("pinball_loss", False), ("own_score", True), ("badness", None)],
-)
-def test_the_direction_of_a_metric(metric, direction):
-    assert is_higher_better(metric) is direction
+from mmrun.tasks.metrics import ClassCounts, calibration_error, ranking_metrics
 
 
 def test_counts_by_class():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmrun.tasks.metrics import METRICS
+from mmrun.known_metrics import METRICS
 from mmrun.tasks.multilabel import Multilabel
 
 TASK = Multilabel("tags", ["x", "y"])

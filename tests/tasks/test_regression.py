@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmrun.data.table import Target
-from mmrun.tasks.metrics import METRICS
+from mmrun.known_metrics import METRICS
 from mmrun.tasks.regression import Regression
 
 TASK = Regression("age", ["age"], mean=np.array([5.0]), std=np.array([10.0]))

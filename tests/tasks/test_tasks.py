@@ -5,8 +5,8 @@ import pytest
 
 from mmrun.data.table import Target
 from mmrun.errors import ConfigError, DataError
+from mmrun.known_metrics import METRICS
 from mmrun.tasks import TASKS, build_task
-from mmrun.tasks.metrics import METRICS, is_higher_better
 from mmrun.tasks.regression import Regression
 from mmrun.testing import tasks as contract
 
@@ -46,13 +46,6 @@ def test_a_task_of_the_users_own_extends_the_task_of_the_targets_kind():
     assert str(raised.value) == (
         "tasks.pet: Scaled does not extend mmrun.tasks.multilabel.Multilabel, as a task for a target of multilabel must"
     )
-
-
-@pytest.mark.parametrize(
-    ("metric", "direction"), [("accuracy", True), ("pinball_loss", False), ("hit_score", True), ("pinball", None)]
-)
-def test_the_direction_of_a_metric_of_another_package_goes_by_its_suffix(metric, direction):
-    assert is_higher_better(metric) is direction
 
 
 def test_class_weights_come_from_the_training_rows_alone():

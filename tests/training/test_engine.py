@@ -7,7 +7,7 @@ from accelerate import Accelerator
 
 from mmrun.errors import RunError
 from mmrun.head import FUSED
-from mmrun.run.callbacks import EarlyStopping
+from mmrun.run.callbacks import EarlyStopping, StopAtThreshold
 from mmrun.training.budget import StageBudget
 from mmrun.training.callback import Callback, CallbackList
 from mmrun.training.engine import fit, predict
@@ -89,6 +89,14 @@ def test_early_stopping_ends_the_stage():
     _, recorder = train(config, values=[0.1, 0.3, 0.2, 0.3, 0.9], callbacks=[EarlyStopping(patience=2)])
     assert recorder.best_steps == [1, 2, 4]  # an equal value is no reason to wait longer
     assert recorder.steps[-1] == 4
+
+
+@pytest.mark.parametrize(("threshold", "higher_is_better", "steps"), [(0.3, True, 2), (0.05, False, 4), (0.9, True, 5)])
+def test_a_threshold_of_the_monitored_value_ends_the_stage(threshold, higher_is_better, steps):
+    config = FitConfig(StageBudget(steps=5), evaluate_every=1, higher_is_better=higher_is_better)
+    callback = StopAtThreshold(threshold, higher_is_better)
+    _, recorder = train(config, values=[0.1, 0.3, 0.2, 0.05, 0.4], callbacks=[callback])
+    assert recorder.steps[-1] == steps
 
 
 def test_a_callback_adds_metrics_that_later_ones_see():

@@ -15,11 +15,7 @@ VALIDATION_SHARE = 12  # one in so many training rows, the last ones: 5,000 of 6
 
 
 def read_rows(source: Source) -> Iterator[Row]:
-    """Yield a row for each digit; image and spectrogram are images in its cells.
-
-    Args:
-        source: the folder.
-    """
+    """Yield a row for each digit; image and spectrogram are images in its cells."""
     for split in SPLITS:
         names = [f"image/{split}_data.npy", f"audio/{split}_data.npy", f"{split}_labels.npy"]
         images, sounds, labels = (_open(source, name) for name in names)
@@ -32,8 +28,8 @@ def read_rows(source: Source) -> Iterator[Row]:
         for row in range(len(labels)):
             yield {
                 "id": f"{split}-{row}",
-                "image": encode_image(images[row], names[0]),
-                "spectrogram": encode_image(sounds[row], names[1]),
+                "image": _encode_image(images[row], names[0]),
+                "spectrogram": _encode_image(sounds[row], names[1]),
                 "digit": str(int(labels[row])),
                 "split": "val" if row >= first_validation else split,
             }
@@ -46,19 +42,8 @@ def _open(source: Source, name: str) -> np.ndarray:
     return array
 
 
-def encode_image(values: np.ndarray, name: str) -> bytes:
-    """Encode one channel as PNG if its values are whole numbers from 0 to 255, else as TIFF of floats.
-
-    Args:
-        values: [height, width], or [height * width] of a square.
-        name: of the file, for the message.
-
-    Returns:
-        The bytes of an image file.
-
-    Raises:
-        DataError: it is no square, or too large.
-    """
+def _encode_image(values: np.ndarray, name: str) -> bytes:
+    """Encode a square channel as PNG if its values are whole numbers from 0 to 255, else as TIFF of floats."""
     from PIL import Image
 
     side = round(values.size**0.5)

@@ -12,11 +12,7 @@ SPLITS = {"train": "train", "valid": "val", "test": "test"}
 
 
 def read_rows(source: Source) -> Iterator[Row]:
-    """Yield a row for each clip.
-
-    Args:
-        source: the folder with label.csv and Raw.
-    """
+    """Yield a row for each clip."""
     table = source.require("label.csv")
     source.require("Raw")
     videos = source.list_folders("Raw")

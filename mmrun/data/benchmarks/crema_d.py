@@ -23,11 +23,7 @@ FRAME_FOLDERS = ("VideoFlash", "Image-01-FPS")
 
 
 def read_rows(source: Source) -> Iterator[Row]:
-    """Yield a row for each clip that SentenceFilenames.csv lists; without this file, for each .wav.
-
-    Args:
-        source: the folder.
-    """
+    """Yield a row for each clip that SentenceFilenames.csv lists; without this file, for each .wav."""
     source.require("AudioWAV")
     _check_pointers(source)
     frames = next((folder for folder in FRAME_FOLDERS if has_frames(source, [folder])), None)

@@ -10,11 +10,7 @@ SPLITS = ("train", "test")
 
 
 def read_rows(source: Source) -> Iterator[Row]:
-    """Yield a row for each title.
-
-    Args:
-        source: the folder.
-    """
+    """Yield a row for each title."""
     tables = {split: source.require(f"texts/{split}_titles.csv", f"{split}_titles.csv") for split in SPLITS}
     folders = {split: source.require(f"images/{split}", split) for split in SPLITS}
     for split in SPLITS:

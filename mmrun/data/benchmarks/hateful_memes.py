@@ -14,11 +14,7 @@ FILES = {
 
 
 def read_rows(source: Source) -> Iterator[Row]:
-    """Yield a row for each meme that has a label.
-
-    Args:
-        source: the folder.
-    """
+    """Yield a row for each meme that has a label."""
     names = {split: source.require(*candidates) for split, candidates in FILES.items()}
     source.require("img")
     for split, name in names.items():

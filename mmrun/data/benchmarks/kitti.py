@@ -22,11 +22,7 @@ NUM_FIELDS = 15  # type, truncated, occluded, alpha, 4 of the box, 3 dimensions,
 
 
 def read_rows(source: Source) -> Iterator[Row]:
-    """Yield a row for each labelled frame.
-
-    Args:
-        source: the folder that holds training.
-    """
+    """Yield a row for each labelled frame."""
     source.require("training/label_2")
     source.require("training/image_2")
     optional = {column: place for column, place in OPTIONAL.items() if source.find(f"training/{place[0]}")}

@@ -36,11 +36,7 @@ PARTS = (
 
 
 def read_rows(source: Source) -> Iterator[Row]:
-    """Yield a row for each utterance.
-
-    Args:
-        source: the folder MELD.Raw, its three archives unpacked.
-    """
+    """Yield a row for each utterance."""
     tables = [source.require(*part.tables) for part in PARTS]
     folders = [source.find(*part.folders) or part.folders[0] for part in PARTS]
     require_sounds(source, folders, ".mp4")

@@ -55,11 +55,7 @@ class Stay(NamedTuple):
 
 
 def read_rows(source: Source) -> Iterator[Row]:
-    """Yield a row for each study that has a frontal image and labels.
-
-    Args:
-        source: the folder.
-    """
+    """Yield a row for each study that has a frontal image and labels."""
     files = {name: _require_table(source, f"{PREFIX}{name}.csv") for name in ("metadata", "split", "chexpert")}
     source.require("files")
     studies = _select_images(source, files["metadata"])

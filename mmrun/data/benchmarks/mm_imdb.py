@@ -15,11 +15,7 @@ GENRES = (  # the 23 of the paper
 
 
 def read_rows(source: Source) -> Iterator[Row]:
-    """Yield a row for each film that has one of the 23 genres.
-
-    Args:
-        source: the folder.
-    """
+    """Yield a row for each film that has one of the 23 genres."""
     name = source.require("split.json")
     source.require("dataset")
     splits = check_fields(source.read_json(name), list(SPLITS), name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from mmrun.data.benchmarks.benchmark import Benchmark, Row
 from mmrun.data.benchmarks.source import MAX_NAMES, Source
 from mmrun.data.benchmarks.writing import write_rows
+from mmrun.data.names import join_names
 from mmrun.errors import DataError, escape
 
 
@@ -84,8 +85,7 @@ def _select_rows(benchmark: Benchmark, source: Source) -> Iterator[Row]:
 def _describe_missing(source: Source) -> str:
     parts = []
     for modality, names in source.missing.items():
-        more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
-        parts.append(f"{len(names):,} of {modality} ({', '.join(map(escape, names[:MAX_NAMES]))}{more})")
+        parts.append(f"{len(names):,} of {modality} ({join_names(list(map(escape, names)), MAX_NAMES)})")
     mend = "get them, or leave their cells empty with --allow-missing"
     return f"{source.folder}: files of {source.title} are missing: {'; '.join(parts)}; {mend}"
 

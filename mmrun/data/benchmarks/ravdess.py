@@ -26,11 +26,7 @@ VIDEO_PREFIXES = ("01", "02")  # with and without sound
 
 
 def read_rows(source: Source) -> Iterator[Row]:
-    """Yield a row for each recording of speech.
-
-    Args:
-        source: the folder.
-    """
+    """Yield a row for each recording of speech."""
     sounds = _list_actor_files(source, "*.wav")
     if not sounds:
         source.require("Audio_Speech_Actors_01-24/Actor_01/*.wav", "Actor_01/*.wav")

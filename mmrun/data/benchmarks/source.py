@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from mmrun.data.limits import MAX_TEXT_BYTES, parse_json
+from mmrun.data.names import join_names
 from mmrun.data.sheets.text_lines import read_lines
 from mmrun.errors import DataError, escape
 
@@ -68,9 +69,7 @@ class Source:
             folder: relative name; "" is the source itself.
             pattern: of the last part of their names: *.wav
         """
-        prefix = f"{folder}/" if folder else ""
-        names = [name for name, is_file in self._list(folder).items() if is_file and fnmatchcase(name, pattern)]
-        return [prefix + name for name in sorted(names)]
+        return self._match(folder, pattern, are_files=True)
 
     def list_folders(self, folder: str, pattern: str = "*") -> list[str]:
         """Return the names of the folders in a folder that match a pattern, sorted.
@@ -79,9 +78,12 @@ class Source:
             folder: relative name; "" is the source itself.
             pattern: of the last part of their names.
         """
+        return self._match(folder, pattern, are_files=False)
+
+    def _match(self, folder: str, pattern: str, are_files: bool) -> list[str]:
         prefix = f"{folder}/" if folder else ""
-        names = [name for name, is_file in self._list(folder).items() if not is_file and fnmatchcase(name, pattern)]
-        return [prefix + name for name in sorted(names)]
+        names = [name for name, is_file in self._list(folder).items() if is_file == are_files]
+        return [prefix + name for name in sorted(names) if fnmatchcase(name, pattern)]
 
     def find(self, *names: str) -> str | None:
         """Return the first of several names that is a file or a folder; None if none is.
@@ -144,8 +146,7 @@ class Source:
         names = sorted(self._list(""))
         if not names:
             return "it is empty"
-        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-        return f"it holds {', '.join(escape(name) for name in names[:MAX_NAMES])}{more}"
+        return f"it holds {join_names(list(map(escape, names)), MAX_NAMES)}"
 
     def _locate(self, name: str) -> Path:
         """Return the path of a name, which must not lead out of the folder, not even by a link."""

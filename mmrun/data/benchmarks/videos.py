@@ -10,14 +10,8 @@ SOUND = '-vn -ac 1 -ar 16000 "${1%.*}.wav"'
 FRAME = '-vf thumbnail -frames:v 1 "${1%.*}.jpg"'  # the most typical one
 
 
-def format_extraction(source: Source, suffix: str, options: str) -> str:
-    """Return the command that extracts something from all videos of a folder, beside each video.
-
-    Args:
-        source: of the benchmark.
-        suffix: of the videos.
-        options: SOUND or FRAME.
-    """
+def _format_extraction(source: Source, suffix: str, options: str) -> str:
+    """Return the command that extracts something from all videos of a folder, beside each video."""
     script = shlex.quote(f'ffmpeg -nostdin -v error -n -i "$1" {options}')
     return f"find {shlex.quote(str(source.folder))} -name '*{suffix}' -exec sh -c {script} _ {{}} \\;"
 
@@ -35,7 +29,7 @@ def require_sounds(source: Source, folders: Sequence[str], suffix: str) -> None:
     """
     if source.allow_missing or any(source.list_files(folder, "*.wav") for folder in folders):
         return
-    command = format_extraction(source, suffix, SOUND)
+    command = _format_extraction(source, suffix, SOUND)
     raise DataError(
         f"{source.folder}: there is no .wav beside the {suffix} files; leave their cells empty with --allow-missing, "
         f"or extract them: {command}"
@@ -77,5 +71,5 @@ def note_frames(source: Source, suffix: str) -> None:
         source: of the benchmark.
         suffix: of the videos.
     """
-    command = format_extraction(source, suffix, FRAME)
+    command = _format_extraction(source, suffix, FRAME)
     source.notes.append(f"no frames are there, so there is no column image; to add it, extract them: {command}")

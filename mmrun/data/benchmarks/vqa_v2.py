@@ -30,11 +30,7 @@ class Files(NamedTuple):
 
 
 def read_rows(source: Source) -> Iterator[Row]:
-    """Yield a row for each question of the parts with public answers.
-
-    Args:
-        source: the folder.
-    """
+    """Yield a row for each question of the parts with public answers."""
     files = {part: _find_files(source, part) for part in PARTS}
     classes: set[str] = set()
     for part, split in PARTS.items():

@@ -9,7 +9,7 @@ import numpy as np
 from mmrun.data.checks.balance import check_classes, check_missing, check_splits, share_missing
 from mmrun.data.checks.contents import number_contents
 from mmrun.data.checks.duplicates import find_repeated_rows, find_shared_values
-from mmrun.data.checks.finding import Finding, split_remedy
+from mmrun.data.checks.finding import Finding, collect_rows, split_remedy
 from mmrun.data.checks.giveaways import find_giveaways
 from mmrun.data.checks.groups import find_leaking_groups
 from mmrun.data.checks.inspections import INSPECTIONS, ModalityAudit, Range, summarize
@@ -17,7 +17,7 @@ from mmrun.data.checks.labels import MAX_JUDGED, find_unlikely_labels
 from mmrun.data.checks.similarity import cluster_rows
 from mmrun.data.checks.table_columns import repeats_by_chance
 from mmrun.data.packed import Records
-from mmrun.data.split import has_target
+from mmrun.data.split import count_labels, has_target
 from mmrun.data.table import SPLITS, Column, Table, Target
 
 MAX_COMPARED = 100_000  # rows of a modality that is not read from files
@@ -133,7 +133,7 @@ def _find_repetitions(
             notes.append(f"{name}: rows have the same cells about as often as by chance, so this is not reported")
     unusual = [name for name in table.columns if name not in usual]
     findings = find_repeated_rows(table, contents, clusters, notes) if unusual else []
-    reported = {row for finding in findings for row in finding.rows}
+    reported = collect_rows(findings)
     for name in unusual:
         findings += find_shared_values(table, name, contents[name], clusters[name], reported)
     return findings
@@ -152,24 +152,15 @@ def _list_cells(table: Table) -> dict[str, Sequence[object]]:
 
 
 def _audit_target(table: Table, target: Target) -> TargetAudit:
-    visible = has_target(target)
-    rows = {}
-    for split in SPLITS:
-        split_rows = table.rows(split)
-        rows[split] = split_rows[visible[split_rows]]
-    num_hidden = len(table.rows("train")) - len(rows["train"])
+    is_visible = has_target(target)
+    num_hidden = int((~is_visible & (table.split == "train")).sum())
     if target.task == "regression":
         numbers = target.values.reshape(len(target.values), -1)
-        ranges = {split: summarize(numbers[rows[split]].ravel().tolist()) for split in SPLITS}
+        ranges = {}
+        for split in SPLITS:
+            ranges[split] = summarize(numbers[is_visible & (table.split == split)].ravel().tolist())
         return {"task": target.task, "hidden": num_hidden, "numbers": ranges}
-    counts = {split: _count_labels(target, rows[split]) for split in SPLITS}
+    counts = {}
+    for split, of_split in count_labels(target, table.split, SPLITS).items():
+        counts[split] = dict(zip(target.names, of_split.tolist(), strict=True))
     return {"task": target.task, "hidden": num_hidden, "counts": counts}
-
-
-def _count_labels(target: Target, rows: np.ndarray) -> dict[str, int]:
-    """Return the number of rows by class or label."""
-    if target.task == "multilabel":
-        counts = target.values[rows].sum(axis=0)
-    else:
-        counts = np.bincount(target.values[rows], minlength=len(target.names))
-    return {label: int(count) for label, count in zip(target.names, counts, strict=True)}

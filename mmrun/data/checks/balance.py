@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from mmrun.data.checks.finding import Finding
+from mmrun.data.names import join_names
 from mmrun.data.table import CLASSES, SPLITS, Table, Target
 
 MIN_ROWS = 10  # of a split; metrics of fewer are unreliable
@@ -44,12 +45,12 @@ def check_classes(name: str, counts: Mapping[str, Mapping[str, int]]) -> list[Fi
     findings = [Finding("classes", f"{name}: no training row is '{label}'", "add rows of it") for label in unseen]
     rare = [f"'{label}' ({count})" for label, count in train.items() if 0 < count < MIN_CLASS_ROWS]
     if rare:
-        message = f"{name}: fewer than {MIN_CLASS_ROWS} training rows are {_list(rare)}"
+        message = f"{name}: fewer than {MIN_CLASS_ROWS} training rows are {join_names(rare, MAX_NAMED)}"
         findings.append(Finding("classes", message, "add rows, or merge classes"))
     for split in ("val", "test"):
         absent = [f"'{label}'" for label, count in counts[split].items() if count == 0 and train[label]]
         if absent and sum(counts[split].values()):
-            message = f"{name}: no row of {split} is {_list(absent)}"
+            message = f"{name}: no row of {split} is {join_names(absent, MAX_NAMED)}"
             findings.append(Finding("classes", message, "metrics say nothing about such classes; move rows there"))
     seen = {label: count for label, count in train.items() if count}
     if len(seen) > 1 and max(seen.values()) > MAX_IMBALANCE * min(seen.values()):
@@ -94,8 +95,8 @@ def share_missing(table: Table, name: str) -> dict[str, float]:
         name: of the modality.
     """
     is_missing = ~table.columns[name].is_present()
-    splits = [split for split in SPLITS if (table.split == split).any()]
-    return {split: float(is_missing[table.split == split].mean()) for split in splits}
+    rows = {split: table.rows(split) for split in SPLITS}
+    return {split: float(is_missing[numbers].mean()) for split, numbers in rows.items() if len(numbers)}
 
 
 def _check_missing_by_class(
@@ -136,8 +137,3 @@ def _differ(counts: np.ndarray) -> bool:
         return False
     shares = counts[:, 0] / totals
     return bool(np.ptp(shares) >= MIN_GAP and chi2_contingency(counts).pvalue < MAX_CHANCE)
-
-
-def _list(names: list[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more

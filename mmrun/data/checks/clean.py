@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmrun.data.checks.finding import Finding
+from mmrun.data.items import list_paths, split_items
 from mmrun.data.packed import PackedValues
 from mmrun.data.sheets.sheet import Sheet
 from mmrun.data.table import SPLITS, Table
@@ -110,13 +111,12 @@ def find_prefix(root: Path, folder: Path) -> str | None:
 
 def _rebase(cell: object, value: object, prefix: str) -> object:
     """Return a cell with a path before its file names; other cells, and absolute names, stay."""
-    if not isinstance(cell, str):
+    if not list_paths(value) or not isinstance(cell, str | list):
         return cell
-    if isinstance(value, Path):
+    if isinstance(cell, str) and isinstance(value, Path):  # whatever separator its name contains
         return posixpath.join(prefix, cell)
-    if isinstance(value, tuple) and all(isinstance(part, Path) for part in value):
-        return "|".join(posixpath.join(prefix, name) for name in cell.split("|"))
-    return cell
+    names = [posixpath.join(prefix, name) if isinstance(name, str) else name for name in split_items(cell)]
+    return names if isinstance(cell, list) else "|".join(map(str, names))
 
 
 def count_by_split(table: Table, is_kept: np.ndarray) -> Mapping[str, int]:

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
@@ -93,7 +94,7 @@ def _normalize(cell: object) -> str | None:
 def _digest_files(values: Iterable[object]) -> Iterable[Hashable]:
     """Yield a digest of each value; a file whose size no other one has is not read."""
     values = list(values)
-    sizes = {path: stat_file(path).size for value in values for path in list_paths(value)}
+    sizes = {path: stat_file(path).size for path in chain.from_iterable(map(list_paths, values))}
     num_files = Counter(sizes.values())
     digests: dict[Path, Hashable] = {}
     for path, size in sizes.items():

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmrun.data.checks.contents import combine
-from mmrun.data.checks.finding import Finding, locate_rows
+from mmrun.data.checks.finding import Finding, collect_rows, locate_rows
 from mmrun.data.split import has_target
 from mmrun.data.table import SPLITS, Table
 
@@ -51,7 +51,7 @@ def find_repeated_rows(
         notes.append(f"only {len(np.unique(equal)):,} of {num_rows:,} rows differ: equal ones are not reported")
         return []
     findings = _sort_repeated(table, _group_rows(table, equal))
-    reported = {row for finding in findings for row in finding.rows}
+    reported = collect_rows(findings)
     similar = combine(clusters.values(), num_rows)
     if _share_distinct(similar) < max(limit, 0.5):
         notes.append(
@@ -82,7 +82,7 @@ def find_shared_values(
         findings += _report_shared(table, name, contents, reported, Shared("shared", message, "equals"))
     is_similar = _share_distinct(clusters[table.rows("train")]) >= _least_distinct({column.kind})
     if is_similar and (column.from_files or not _is_usual(table, column.kind, clusters)):
-        known = reported.union(*(finding.rows for finding in findings))
+        known = reported | collect_rows(findings)
         message = f"{name}: nearly the same {NOUNS.get(column.kind, column.kind)} as in a row of val or test"
         findings += _report_shared(table, name, clusters, known, Shared("near-shared", message, "resembles"))
     return findings
@@ -106,13 +106,11 @@ def _report_shared(
     table: Table, name: str, numbers: np.ndarray, reported: set[int], shared: Shared
 ) -> Iterator[Finding]:
     """Report rows that have the number of a row of a later split, if they are not reported yet."""
-    groups = _group_rows(table, numbers)
     pairs = []
-    for row, leader in zip(groups.order.tolist(), groups.leaders.tolist(), strict=True):
-        if table.split[row] != table.split[leader] and numbers[row] >= 0 and row not in reported:
+    for row, leader in _list_pairs(_group_rows(table, numbers), reported):
+        if table.split[row] != table.split[leader] and numbers[row] >= 0:
             pairs.append((row, leader))
     if pairs:
-        pairs.sort()
         rows = [row for row, _ in pairs]
         places = locate_rows(table, [leader for _, leader in pairs])
         where = [
@@ -164,13 +162,9 @@ def _sort_repeated(table: Table, groups: Groups) -> list[Finding]:
 
 
 def _report_similar(table: Table, groups: Groups, reported: set[int]) -> list[Finding]:
-    pairs = []
-    for row, leader in zip(groups.order.tolist(), groups.leaders.tolist(), strict=True):
-        if row != leader and row not in reported:
-            pairs.append((row, leader))
+    pairs = _list_pairs(groups, reported)
     if not pairs:
         return []
-    pairs.sort()
     rows = [row for row, _ in pairs]
     num_crossing = sum(bool(table.split[row] != table.split[leader]) for row, leader in pairs)
     names = locate_rows(table, rows)
@@ -179,6 +173,12 @@ def _report_similar(table: Table, groups: Groups, reported: set[int]) -> list[Fi
     message = f"rows that resemble another one, {num_crossing} of them one of another split"
     remedy = "look at them; `mmrun data clean --drop near-duplicates`"
     return [Finding("near-duplicates", message, remedy, rows=rows, where=where)]
+
+
+def _list_pairs(groups: Groups, reported: set[int]) -> list[tuple[int, int]]:
+    """Return the rows that repeat the first one of their group, with that one, if they are not reported yet."""
+    pairs = zip(groups.order.tolist(), groups.leaders.tolist(), strict=True)
+    return sorted((row, leader) for row, leader in pairs if row != leader and row not in reported)
 
 
 def _group_rows(table: Table, numbers: np.ndarray) -> Groups:

@@ -1,7 +1,8 @@
 """What a check reports: a kind, what is wrong, the rows, and what to do about it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from mmrun.data.sheets.sheet import Locations
@@ -50,6 +51,15 @@ def split_remedy(kind: str, line: str) -> Finding:
     return Finding(kind, message, remedy) if message else Finding(kind, remedy)
 
 
+def collect_rows(findings: Iterable[Finding]) -> set[int]:
+    """Return the rows of several findings.
+
+    Args:
+        findings: of any kinds.
+    """
+    return set(chain.from_iterable(finding.rows for finding in findings))
+
+
 def locate_rows(table: Table, rows: Sequence[int]) -> list[str]:
     """Return where rows stand as a whole, "my.csv:17".
 
@@ -59,5 +69,5 @@ def locate_rows(table: Table, rows: Sequence[int]) -> list[str]:
     """
     locations = next(iter(table.columns.values())).locations
     if isinstance(locations, Locations):
-        return [f"{locations.name}:{line}" for line in locations.lines[list(rows)].tolist()]
+        return [locations.locate(row) for row in rows]
     return [f"row {row}" if locations is None else locations[row] for row in rows]

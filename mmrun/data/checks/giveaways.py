@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmrun.data.checks.contents import number_cells
+from mmrun.data.names import join_names
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.sheets.numbers import parse_numbers
 from mmrun.data.table import CLASSES, Column, Table, Target
@@ -103,7 +104,7 @@ def score_alone(cells: Cells, target: Target, is_training: np.ndarray) -> dict[s
         if index == 0 or not np.array_equal(visible[:, index], visible[:, index - 1]):
             train = np.flatnonzero(visible[:, index] & is_training)
             test = np.flatnonzero(visible[:, index] & ~is_training)
-            matches = match_rows(cells, train, test)
+            matches = _match_rows(cells, train, test)
         if matches is None:
             continue
         values = columns[:, index]
@@ -117,17 +118,8 @@ def score_alone(cells: Cells, target: Target, is_training: np.ndarray) -> dict[s
     return scores
 
 
-def match_rows(cells: Cells, train: np.ndarray, test: np.ndarray) -> Matches | None:
-    """Match test rows with the training rows of the same category or the nearest number.
-
-    Args:
-        cells: of the column.
-        train: row numbers [n].
-        test: row numbers [m].
-
-    Returns:
-        The matches; None if there are too few rows, or most training rows have a category of their own.
-    """
+def _match_rows(cells: Cells, train: np.ndarray, test: np.ndarray) -> Matches | None:
+    """Match test rows [m] with training rows [n] of the same category or the nearest number; None: too few match."""
     if len(test) < MIN_ROWS or len(train) < MIN_ROWS:
         return None
     distinct, train_keys = np.unique(cells.values[train], return_inverse=True)
@@ -169,8 +161,7 @@ def _name_outputs(target_name: str, target: Target, outputs: list[str]) -> str:
     """Return "tags", or "'cat', 'dog' and 3 more of tags" where the target has several labels or numbers."""
     if target.values.ndim == 1:
         return target_name
-    more = f" and {len(outputs) - MAX_NAMED} more" if len(outputs) > MAX_NAMED else ""
-    return f"{', '.join(map(repr, outputs[:MAX_NAMED]))}{more} of {target_name}"
+    return f"{join_names(list(map(repr, outputs)), MAX_NAMED)} of {target_name}"
 
 
 def _iterate_cells(column: Column) -> Iterator[tuple[str, Sequence[object]]]:

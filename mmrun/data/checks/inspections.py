@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from mmrun.data.checks.read_values import ReadValues, read_values
 from mmrun.data.checks.similarity import find_similar_texts, find_similar_vectors
 from mmrun.data.checks.table_columns import check_columns, decode_records, encode_records, find_unusual_pairs
 from mmrun.data.packed import Records
+from mmrun.data.preprocess.image_files import Header
 from mmrun.data.preprocess.tabular import Cells
+from mmrun.data.preprocess.video_files import VideoHeader
 from mmrun.data.table import Column, Table
 
 # Of copies; brighter and louder ones are copies, too
@@ -90,16 +92,59 @@ class Inspection(NamedTuple):
     features: Features | None
 
 
-def _inspect_files(
-    name: str, column: Column, samples: ReadValues, facts: ModalityAudit, features: np.ndarray
-) -> Inspection:
-    """Describe images, recordings or series by their features [n, D]."""
+def _describe_images(headers: Sequence[Header]) -> ModalityAudit:
+    return {
+        "width": summarize([header.width for header in headers]),
+        "height": summarize([header.height for header in headers]),
+        "modes": dict(Counter(header.mode for header in headers)),
+    }
+
+
+def _describe_videos(headers: Sequence[VideoHeader]) -> ModalityAudit:
+    return {
+        "width": summarize([header.width for header in headers]),
+        "height": summarize([header.height for header in headers]),
+        "frames": summarize([header.num_frames for header in headers]),
+        "seconds": summarize([header.seconds for header in headers if header.seconds is not None]),
+    }
+
+
+def _describe_recordings(facts: Sequence[tuple[float, int]]) -> ModalityAudit:
+    seconds = [duration for duration, _ in facts]
+    return {"seconds": summarize(seconds), "rates": dict(Counter(rate for _, rate in facts))}
+
+
+def _describe_series(shapes: Sequence[tuple[int, int]]) -> ModalityAudit:
+    channels = Counter(num_channels for num_channels, _ in shapes)
+    return {"channels": dict(channels), "steps": summarize([num_steps for _, num_steps in shapes])}
+
+
+def _describe_points(facts: Sequence[tuple[int, Sequence[str]]]) -> ModalityAudit:
+    fields = Counter(", ".join(names) for _, names in facts)
+    return {"points": summarize([num_points for num_points, _ in facts]), "fields": dict(fields)}
+
+
+DESCRIPTIONS: dict[str, Callable[[Sequence[Any]], ModalityAudit]] = {
+    "image": _describe_images,
+    "audio": _describe_recordings,
+    "series": _describe_series,
+    "points": _describe_points,
+    "video": _describe_videos,
+}
+
+
+def _inspect_files(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
+    """Inspect images, recordings, videos, series or points, and compare them by their features."""
+    samples = read_values(column, rows)
+    facts = DESCRIPTIONS[column.kind]([value.facts for value in samples.values])
+    features = samples.stack_features()
     differences = features - features.mean(axis=1, keepdims=True)
     pairs = samples.rows[find_similar_vectors(differences, MIN_LENGTH_RATIO[column.kind])]
-    return Inspection(facts, _report(name, column, samples), pairs, Features(samples.rows, features.__getitem__))
+    findings = [*_report_values(name, column, samples), *_report_differing(name, facts)]
+    return Inspection(facts, findings, pairs, Features(samples.rows, features.__getitem__))
 
 
-def _report(name: str, column: Column, samples: ReadValues) -> list[Finding]:
+def _report_values(name: str, column: Column, samples: ReadValues) -> list[Finding]:
     """Report the rows that cannot be read, and those that are odd."""
     findings = []
     if samples.unreadable:
@@ -115,60 +160,17 @@ def _report(name: str, column: Column, samples: ReadValues) -> list[Finding]:
     return findings
 
 
-def _inspect_images(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
-    samples = read_values(column, rows)
-    headers = [value.facts for value in samples.values]
-    facts: ModalityAudit = {
-        "width": summarize([header.width for header in headers]),
-        "height": summarize([header.height for header in headers]),
-        "modes": dict(Counter(header.mode for header in headers)),
-    }
-    return _inspect_files(name, column, samples, facts, samples.stack_features())
-
-
-def _inspect_videos(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
-    samples = read_values(column, rows)
-    headers = [value.facts for value in samples.values]
-    facts: ModalityAudit = {
-        "width": summarize([header.width for header in headers]),
-        "height": summarize([header.height for header in headers]),
-        "frames": summarize([header.num_frames for header in headers]),
-        "seconds": summarize([header.seconds for header in headers if header.seconds is not None]),
-    }
-    return _inspect_files(name, column, samples, facts, samples.stack_features())
-
-
-def _inspect_recordings(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
-    samples = read_values(column, rows)
-    facts: ModalityAudit = {
-        "seconds": summarize([value.facts[0] for value in samples.values]),
-        "rates": dict(Counter(value.facts[1] for value in samples.values)),
-    }
-    return _inspect_files(name, column, samples, facts, samples.stack_features())
-
-
-def _inspect_series(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
-    samples = read_values(column, rows)
-    channels = Counter(value.facts[0] for value in samples.values)
-    steps = summarize([value.facts[1] for value in samples.values])
-    facts: ModalityAudit = {"channels": dict(channels), "steps": steps}
-    inspection = _inspect_files(name, column, samples, facts, samples.stack_features())
+def _report_differing(name: str, facts: ModalityAudit) -> list[Finding]:
+    """Report series with other channels, or points of other columns, than most."""
+    channels, fields = facts.get("channels", {}), facts.get("fields", {})
     if len(channels) > 1:
         numbers = ", ".join(map(str, sorted(channels)))
         message, remedy = f"{name}: series with {numbers} channels", "a run needs the same number in all rows"
-        inspection.findings.append(Finding("channels", message, remedy))
-    return inspection
-
-
-def _inspect_points(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
-    samples = read_values(column, rows)
-    fields = Counter(", ".join(value.facts[1]) for value in samples.values)
-    facts: ModalityAudit = {"points": summarize([value.facts[0] for value in samples.values]), "fields": dict(fields)}
-    inspection = _inspect_files(name, column, samples, facts, samples.stack_features())
+        return [Finding("channels", message, remedy)]
     if len(fields) > 1:
         message = f"{name}: points of different columns: {' | '.join(sorted(fields))}"
-        inspection.findings.append(Finding("channels", message, "a run needs the same columns in all rows"))
-    return inspection
+        return [Finding("channels", message, "a run needs the same columns in all rows")]
+    return []
 
 
 def _inspect_texts(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
@@ -178,14 +180,14 @@ def _inspect_texts(table: Table, name: str, column: Column, rows: np.ndarray) ->
     facts: ModalityAudit = {"words": words, "different": len(set(texts))}
     pairs = samples.rows[find_similar_texts(texts)]
     features = Features(samples.rows, lambda places: hash_texts([texts[place] for place in places]))
-    return Inspection(facts, _report(name, column, samples), pairs, features)
+    return Inspection(facts, _report_values(name, column, samples), pairs, features)
 
 
 def _inspect_cells(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
     cells, records = Cells(), Records.from_rows(column.values)
     cells.fit(column, table.rows("train"))
     decoded, unreadable = decode_records(cells, records)
-    findings = _report(name, column, ReadValues(rows[:0], [], unreadable))
+    findings = _report_values(name, column, ReadValues(rows[:0], [], unreadable))
     findings += check_columns(table, name, cells)
     readable = np.setdiff1d(rows, list(unreadable))
     decoded = {part: values[readable] for part, values in decoded.items()}
@@ -197,12 +199,8 @@ def _inspect_cells(table: Table, name: str, column: Column, rows: np.ndarray) ->
 
 
 INSPECTIONS: dict[str, Callable[[Table, str, Column, np.ndarray], Inspection]] = {
-    "image": _inspect_images,
-    "audio": _inspect_recordings,
+    **dict.fromkeys(DESCRIPTIONS, _inspect_files),
     "text": _inspect_texts,
-    "series": _inspect_series,
-    "points": _inspect_points,
-    "video": _inspect_videos,
     "tabular": _inspect_cells,
 }
 

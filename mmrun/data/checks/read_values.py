@@ -1,19 +1,18 @@
 """Reads rows completely: whether they can be read, what they hold, and a few numbers that rows are compared by."""
 
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice, pairwise
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mmrun.data.items import list_items
+from mmrun.data.map_rows import map_rows
 from mmrun.data.preprocess.audio import Sound, read_audio
-from mmrun.data.preprocess.image_files import Header, is_array, open_image, read_deep, read_header
+from mmrun.data.preprocess.image_files import Header, composite, is_array, open_image, read_deep, read_header
 from mmrun.data.preprocess.point_files import read_cloud
 from mmrun.data.preprocess.series import choose_layout
 from mmrun.data.preprocess.series_files import read_series
@@ -38,9 +37,6 @@ CLIPPED_AMPLITUDE = 0.98  # at which a recorder is at its limit
 MAX_CLIPPED = 0.005  # share of samples that lie on flat peaks
 NUM_CHANNELS, NUM_STEPS = 6, 72  # of a series that is compared
 NUM_CELLS = (8, 8, 4)  # of a point cloud that is compared, along each coordinate
-CHUNK_SIZE = 1024  # rows that are given to threads at a time
-
-T = TypeVar("T")
 
 
 class ReadValue(NamedTuple):
@@ -94,57 +90,36 @@ def read_values(column: Column, rows: np.ndarray) -> ReadValues:
     """
     read = READERS[column.kind]
     if column.kind == "series":
-        read = partial(read_steps, layout=choose_layout(column, rows).layout)
+        read = partial(_read_steps, layout=choose_layout(column, rows).layout)
 
-    def try_read(row: int) -> ReadValue | DataError:
-        try:
-            return _join([read(item) for item in list_items(column.values[row])])
-        except DataError as error:
-            return error
+    def read_items(value: object) -> ReadValue:
+        return _merge_items([read(item) for item in list_items(value)])
 
     read_rows, values = [], []
     unreadable = {}
-    for row, result in zip(rows.tolist(), _map(try_read, rows.tolist(), column.from_files), strict=True):
+    for row, result in zip(rows.tolist(), map_rows(column, rows.tolist(), read_items), strict=True):
         if isinstance(result, DataError):
             unreadable[row] = str(result)
-        else:
+        elif result is not None:
             read_rows.append(row)
             values.append(result)
     return ReadValues(np.array(read_rows, dtype=np.int64), values, unreadable)
 
 
-def _join(items: Sequence[ReadValue]) -> ReadValue:
+def _merge_items(items: Sequence[ReadValue]) -> ReadValue:
     """Return one value for all items of a row: the facts of the first, the mean features, and what is odd in any."""
     if len(items) == 1:
         return items[0]
     features = np.mean([item.features for item in items if item.features is not None], axis=0)
-    flags = dict.fromkeys(flag for item in items for flag in item.flags)
+    flags = dict.fromkeys(chain.from_iterable(item.flags for item in items))
     return ReadValue(items[0].facts, features, tuple(flags))
-
-
-def _map(read: Callable[[int], T], rows: list[int], in_threads: bool) -> Iterator[T]:
-    """Yield what is read of each row."""
-    if not in_threads:
-        yield from map(read, rows)
-        return
-    numbers = iter(rows)
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="check") as pool:
-        while chunk := list(islice(numbers, CHUNK_SIZE)):
-            yield from pool.map(read, chunk)
 
 
 # --------------------------------------------------------------------------------------------------------------- images
 
 
-def read_image(value: Path | np.ndarray) -> ReadValue:
-    """Decode an image, and shrink it to a thumbnail of THUMBNAIL x THUMBNAIL pixels in three colours.
-
-    Args:
-        value: a file or an array.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+def _read_image(value: Path | np.ndarray) -> ReadValue:
+    """Decode an image, and shrink it to a thumbnail of THUMBNAIL x THUMBNAIL pixels in three colours."""
     header = read_header(value)
     if header.is_deep or is_array(value):
         return _read_deep_image(value, header)
@@ -152,16 +127,18 @@ def read_image(value: Path | np.ndarray) -> ReadValue:
     image = open_image(value, DECODED)
     if (image.width < image.height) != (header.width < header.height):  # it is rotated to be seen
         header = header._replace(width=header.height, height=header.width)
-    opaque = _lay_on_background(image) if header.has_alpha else image.convert("RGB")
-    return _shrink(opaque, header)
+    opaque = composite(image, BACKGROUND) if header.has_alpha else image
+    return _shrink(opaque.convert("RGB"), header)
 
 
 def _shrink(opaque: "Image", header: Header | None) -> ReadValue:
     """Shrink a picture to a thumbnail."""
+    from PIL import Image
+
     factor = max(1, min(opaque.size) // DECODED)
     deviations = np.asarray(opaque.reduce(factor), dtype=np.float32).std(axis=(0, 1))
     flags = ("blank",) if deviations.max() < MIN_DEVIATION else ()
-    small = opaque.resize((THUMBNAIL, THUMBNAIL), _box())
+    small = opaque.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return ReadValue(header, np.asarray(small, dtype=np.float32).ravel() / 255, flags)
 
 
@@ -177,20 +154,13 @@ def _read_deep_image(value: Path | np.ndarray, header: Header) -> ReadValue:
     scaled = np.clip((np.nan_to_num(pixels, nan=least) - least) / max(most - least, 1e-12), 0, 1)
     channels = []
     for channel in scaled[[0, 1, 2] if len(scaled) == 3 else [0, 0, 0]]:
-        small = Image.fromarray(channel.astype(np.float32)).resize((THUMBNAIL, THUMBNAIL), _box())
+        small = Image.fromarray(channel.astype(np.float32)).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
         channels.append(np.asarray(small, dtype=np.float32))
     return ReadValue(header, np.stack(channels, axis=2).ravel(), flags)
 
 
-def read_video(value: VideoValue) -> ReadValue:
-    """Decode a few frames of a video, and shrink each to a thumbnail.
-
-    Args:
-        value: a file, the files of its frames, or an array.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+def _read_video(value: VideoValue) -> ReadValue:
+    """Decode a few frames of a video, and shrink each to a thumbnail."""
     header = read_video_header(value)
     frames = [_shrink_frame(frame) for frame in read_frames(value, NUM_FRAMES)]
     features = [frame.features for frame in frames if frame.features is not None]
@@ -204,36 +174,16 @@ def read_video(value: VideoValue) -> ReadValue:
 
 def _shrink_frame(frame: "Path | np.ndarray | Image") -> ReadValue:
     if isinstance(frame, Path | np.ndarray):
-        return read_image(frame)
-    return _shrink(_lay_on_background(frame) if frame.mode == "RGBA" else frame.convert("RGB"), None)
-
-
-def _lay_on_background(image: "Image") -> "Image":
-    from PIL import Image
-
-    transparent = image.convert("RGBA")
-    background = Image.new("RGBA", image.size, (*BACKGROUND, 255))
-    return Image.alpha_composite(background, transparent).convert("RGB")
-
-
-def _box() -> Any:
-    from PIL import Image
-
-    return Image.Resampling.BOX
+        return _read_image(frame)
+    opaque = composite(frame, BACKGROUND) if frame.mode == "RGBA" else frame
+    return _shrink(opaque.convert("RGB"), None)
 
 
 # ---------------------------------------------------------------------------------------------------------------- sound
 
 
-def read_recording(value: Sound) -> ReadValue:
-    """Read a recording, and shrink its spectrogram to NUM_SEGMENTS x NUM_BANDS powers in dB.
-
-    Args:
-        value: a recording.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+def _read_recording(value: Sound) -> ReadValue:
+    """Read a recording, and shrink its spectrogram to NUM_SEGMENTS x NUM_BANDS powers in dB."""
     samples, rate = read_audio(value)
     samples = samples.astype(np.float32) / (32768 if samples.dtype == np.int16 else 1)
     if samples.ndim == 2:
@@ -277,30 +227,15 @@ def _shrink_spectrogram(samples: np.ndarray) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------------- texts and series
 
 
-def read_words(value: str | Path) -> ReadValue:
-    """Read a text.
-
-    Args:
-        value: the text or a file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+def _read_words(value: str | Path) -> ReadValue:
+    """Read a text."""
     text = read_text(value)
     has_content = any(letter.isalnum() for letter in text) or any(ord(letter) > 0x2000 for letter in text)
     return ReadValue(text, flags=() if has_content else ("empty",))
 
 
-def read_steps(value: object, layout: SeriesLayout = "channels_first") -> ReadValue:
-    """Read a series, and interpolate its first channels to NUM_STEPS steps.
-
-    Args:
-        value: a file, an array or lists.
-        layout: which axis is time.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+def _read_steps(value: object, layout: SeriesLayout = "channels_first") -> ReadValue:
+    """Read a series, and interpolate its first channels to NUM_STEPS steps."""
     series = read_series(value, layout)
     channels = np.asarray(series[:NUM_CHANNELS], dtype=np.float64)
     flags = []
@@ -316,15 +251,8 @@ def read_steps(value: object, layout: SeriesLayout = "channels_first") -> ReadVa
     return ReadValue(series.shape, features.ravel(), tuple(flags))
 
 
-def read_points(value: Path | np.ndarray) -> ReadValue:
-    """Read a point cloud, and count the share of its points in NUM_CELLS cells of the box that it fills.
-
-    Args:
-        value: a file or an array.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+def _read_points(value: Path | np.ndarray) -> ReadValue:
+    """Read a point cloud, and count the share of its points in NUM_CELLS cells of the box that it fills."""
     cloud = read_cloud(value)
     coordinates = cloud.points[:, :3].astype(np.float64)
     low, extent = coordinates.min(axis=0), np.ptp(coordinates, axis=0)
@@ -336,10 +264,10 @@ def read_points(value: Path | np.ndarray) -> ReadValue:
 
 
 READERS: dict[str, Callable[[Any], ReadValue]] = {
-    "image": read_image,
-    "audio": read_recording,
-    "text": read_words,
-    "series": read_steps,
-    "points": read_points,
-    "video": read_video,
+    "image": _read_image,
+    "audio": _read_recording,
+    "text": _read_words,
+    "series": _read_steps,
+    "points": _read_points,
+    "video": _read_video,
 }

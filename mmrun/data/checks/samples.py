@@ -5,23 +5,25 @@ import math
 import wave
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmrun.data.checks.statistics import encodes_date
+from mmrun.data.checks.modality_statistics import encodes_date
 from mmrun.data.items import list_items
 from mmrun.data.names import shorten
 from mmrun.data.preprocess.audio import Sound, read_audio
-from mmrun.data.preprocess.image_files import is_array, open_image, read_array, read_deep, read_header
+from mmrun.data.preprocess.image_files import composite, is_array, open_image, read_array, read_deep, read_header
 from mmrun.data.preprocess.point_files import read_cloud
 from mmrun.data.preprocess.points import draw_map
+from mmrun.data.preprocess.series import choose_layout
 from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.text import read_text
 from mmrun.data.preprocess.video_files import VideoValue, read_frames, read_video_header
 from mmrun.data.split import compute_strata, has_target
-from mmrun.data.table import CLASSES, Table, Target
+from mmrun.data.table import CLASSES, Column, SeriesLayout, Table, Target
 from mmrun.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ MAX_LETTERS = 400
 MAX_CELLS = 15
 MAX_CHANNELS = 3  # of a series
 MAX_POINTS = 150  # of a line
+MAX_COMPARED = 100  # series, to find out which axis is time
 
 
 @dataclass(frozen=True)
@@ -101,19 +104,19 @@ class Sample:
     values: dict[str, Value]
 
 
-def draw_samples(table: Table, seed: int = 0) -> tuple[dict[str, list[Sample]], list[str]]:
+def draw_samples(table: Table) -> tuple[dict[str, list[Sample]], list[str]]:
     """Draw rows of each class of the first target, or of each range of its numbers.
 
     Args:
         table: the data set.
-        seed: of the draw.
 
     Returns:
         Samples by class, the largest classes first; and what was left out, one line each.
     """
     name, target = next(iter(table.targets.items()))
     strata = _find_strata(target)
-    rng = np.random.default_rng(seed)
+    readers = {name: _get_reader(column) for name, column in table.columns.items()}
+    rng = np.random.default_rng(0)
     numbers, sizes = np.unique(strata[strata >= 0], return_counts=True)
     largest = numbers[np.argsort(-sizes, kind="stable")][:MAX_CLASSES]
     notes = (
@@ -124,7 +127,7 @@ def draw_samples(table: Table, seed: int = 0) -> tuple[dict[str, list[Sample]], 
     for stratum in largest.tolist():
         rows = rng.permutation(np.flatnonzero(strata == stratum))[:MAX_OF_CLASS]
         for row in np.sort(rows).tolist():
-            sample = _read_sample(table, row)
+            sample = _read_sample(table, row, readers)
             size = sum(len(value.content) for value in sample.values.values() if isinstance(value, Media))
             if num_bytes + size > MAX_BYTES:
                 notes.append(f"samples end where pictures and sounds take more than {MAX_BYTES >> 20} MiB")
@@ -152,13 +155,20 @@ def _name_stratum(name: str, target: Target, strata: np.ndarray, stratum: int) -
     return f"{name} {np.nanmin(numbers):.4g} to {np.nanmax(numbers):.4g}"
 
 
-def _read_sample(table: Table, row: int) -> Sample:
+def _get_reader(column: Column) -> "Callable[[Any], Value]":
+    if column.kind != "series":
+        return READ[column.kind]
+    rows = np.flatnonzero(column.is_present())[:MAX_COMPARED]
+    return partial(_read_series, layout=choose_layout(column, rows).layout)
+
+
+def _read_sample(table: Table, row: int, readers: "Mapping[str, Callable[[Any], Value]]") -> Sample:
     values: dict[str, Value] = {}
     for name, column in table.columns.items():
         value = column.values[row]
         try:
             # Of several files in a cell, the first one
-            values[name] = None if value is None else READ[column.kind](list_items(value)[0])
+            values[name] = None if value is None else readers[name](list_items(value)[0])
         except DataError as error:
             values[name] = Problem(str(error))
     targets = {name: _format_target(target, row) for name, target in table.targets.items()}
@@ -201,8 +211,7 @@ def _open_shown(value: Path | np.ndarray) -> "Image":
         assert isinstance(value, Path)
         image = open_image(value, PIXELS)
     if header.has_alpha and not header.is_deep:
-        opaque = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", opaque.size, (*GREY, 255)), opaque)
+        image = composite(image, GREY)
     return image.convert("L" if header.channels == 1 else "RGB")
 
 
@@ -261,8 +270,8 @@ def _read_sound(value: Sound) -> Media:
     return Media("audio/wav", buffer.getvalue(), f"the first {len(mono) / rate:.1f} s at {rate // step} Hz")
 
 
-def _read_series(value: object) -> Lines:
-    series = read_series(value)
+def _read_series(value: object, layout: SeriesLayout) -> Lines:
+    series = read_series(value, layout)
     num_channels, num_steps = series.shape
     step = -(-num_steps // MAX_POINTS)
     shown = np.nan_to_num(np.asarray(series[:MAX_CHANNELS, ::step], dtype=np.float64))
@@ -280,8 +289,7 @@ def _read_points(value: Path | np.ndarray) -> Media:
 
 
 def _read_text(value: str | Path) -> str:
-    text = read_text(value)
-    return shorten(text, MAX_LETTERS)
+    return shorten(read_text(value), MAX_LETTERS)
 
 
 def _read_cells(value: Mapping[str, object]) -> Cells:
@@ -297,7 +305,6 @@ READ: dict[str, Callable[[Any], Value]] = {
     "image": _read_image,
     "audio": _read_sound,
     "text": _read_text,
-    "series": _read_series,
     "points": _read_points,
     "video": _read_video,
     "tabular": _read_cells,

@@ -1,4 +1,4 @@
-"""Looks at a file of which nothing is known: the kind of each column, and which ones may be targets or groups."""
+"""Guesses what the columns of an unknown file are: their kinds, and which ones may be targets or groups."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -59,8 +59,10 @@ def survey(sheet: Sheet) -> Survey:
     ranked = sorted(candidates, key=lambda column: _rank_target(column, columns))
     groups = [column.name for column in columns if has_word(column.name, GROUP_NAMES) and column.num_different > 2]
     targets = [column.name for column in ranked if column.name not in groups]
-    lines = [line for reading in sheet.readings.values() for line in (reading.note, reading.warning, reading.error)]
-    return Survey(columns, targets, groups, [*_describe_problems(sheet), *filter(None, lines)])
+    notes = _describe_problems(sheet)
+    for reading in sheet.readings.values():
+        notes += filter(None, (reading.note, reading.warning, reading.error))
+    return Survey(columns, targets, groups, notes)
 
 
 def _describe_problems(sheet: Sheet) -> list[str]:

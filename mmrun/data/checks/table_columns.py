@@ -1,12 +1,14 @@
 """Checks the columns of a table: constant ones, identifiers, cells that do not fit; and finds rows that are similar."""
 
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mmrun.data.checks.contents import combine, number_cells
 from mmrun.data.checks.finding import Finding, split_remedy
+from mmrun.data.decode import stack_rows
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.preprocess.lengths import format_share
 from mmrun.data.preprocess.tabular import Cells
@@ -50,7 +52,7 @@ def decode_records(cells: Cells, records: Records) -> tuple[Decoded, dict[int, s
         except DataError as error:
             rows.append(blank)
             unreadable[row] = str(error)
-    return {part: np.stack([row[part] for row in rows]) for part in blank}, unreadable
+    return stack_rows(rows, blank), unreadable
 
 
 def check_columns(table: Table, name: str, cells: Cells) -> list[Finding]:
@@ -94,12 +96,18 @@ def find_similar_records(decoded: Decoded) -> np.ndarray:
     categories = combine([*decoded["categorical"].T, *decoded["missing"].T.astype(np.int64)], num_rows)
     pairs = [np.zeros((0, 2), dtype=np.int64)]
     for shift in (0.0, 0.5):
-        cells = np.floor(decoded["numeric"].T.astype(np.float64) / GRID + shift)
-        keys = combine([categories, *(np.unique(column, return_inverse=True)[1] for column in cells)], num_rows)
+        columns = (_number_on_grid(column, shift) for column in decoded["numeric"].T)  # few are read if rows differ
+        keys = combine(chain([categories], columns), num_rows)
         order = np.argsort(keys, kind="stable")
         is_equal = keys[order[1:]] == keys[order[:-1]]
         pairs.append(np.stack([order[:-1][is_equal], order[1:][is_equal]], axis=1))
     return np.concatenate(pairs)
+
+
+def _number_on_grid(numbers: np.ndarray, shift: float) -> np.ndarray:
+    """Number the cells of a grid in which numbers lie [N]."""
+    cells = np.floor(numbers.astype(np.float64) / GRID + shift)
+    return np.unique(cells, return_inverse=True)[1]
 
 
 def find_unusual_pairs(decoded: Decoded) -> np.ndarray:
@@ -109,7 +117,9 @@ def find_unusual_pairs(decoded: Decoded) -> np.ndarray:
         decoded: parts of N rows.
     """
     pairs = find_similar_records(decoded)
-    shuffled = {part: shuffle_columns(values) for part, values in decoded.items()}
+    if len(pairs) == 0:
+        return pairs
+    shuffled = {part: _shuffle_columns(values) for part, values in decoded.items()}
     return pairs if len(pairs) > MAX_USUAL * len(find_similar_records(shuffled)) else pairs[:0]
 
 
@@ -124,15 +134,11 @@ def repeats_by_chance(records: Records, contents: np.ndarray) -> bool:
     if repeated == 0:
         return False
     columns = np.array([number_cells(cells) for cells in records.columns.values()]).T
-    return repeated <= MAX_USUAL * _count_repeated(combine(shuffle_columns(columns).T, len(columns)))
+    return repeated <= MAX_USUAL * _count_repeated(combine(_shuffle_columns(columns).T, len(columns)))
 
 
-def shuffle_columns(values: np.ndarray) -> np.ndarray:
-    """Return the rows of a table with each column in an order of its own.
-
-    Args:
-        values: [N, columns].
-    """
+def _shuffle_columns(values: np.ndarray) -> np.ndarray:
+    """Return the rows of a table [N, columns] with each column in an order of its own."""
     return np.random.default_rng(0).permuted(values, axis=0)
 
 

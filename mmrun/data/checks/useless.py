@@ -60,10 +60,14 @@ def _are_row_numbers(cells: PackedValues[object]) -> bool:
     if len(cells) < MIN_IDENTIFIERS:
         return False
     first = parse_numbers(cells.head(MIN_IDENTIFIERS))
-    if first is None or first[0] % 1 or not (np.diff(first) == 1).all():  # most columns differ early
+    if first is None or first[0] % 1 or not _ascend_by_one(first):  # most columns differ early
         return False
     numbers = parse_numbers(cells)
-    return numbers is not None and bool((np.diff(numbers) == 1).all())
+    return numbers is not None and _ascend_by_one(numbers)
+
+
+def _ascend_by_one(numbers: np.ndarray) -> bool:
+    return bool((numbers[1:] == numbers[:-1] + 1).all())  # no difference, which may overflow
 
 
 def _are_long_numbers(cells: PackedValues[object]) -> bool:

@@ -1,11 +1,12 @@
 """Unpacks zip and compressed tar archives, once, into the cache. An archive may come from anyone."""
 
+import gzip
 import hashlib
+import lzma
 import os
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,23 +14,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from mmrun.data.cell_files import open_temporary
 from mmrun.data.file_digests import MEMORY, FileDigests
 from mmrun.data.folders.listing import is_hidden
 from mmrun.data.folders.tar_index import check_member_name, iterate_files
-from mmrun.data.limits import (
-    MAX_FILE_BYTES,
-    MAX_LISTED,
-    MAX_UNPACKED_BYTES,
-    MAX_UNPACKED_RATIO,
-    MIN_UNPACKED_CHECKED,
-)
+from mmrun.data.limits import MAX_FILE_BYTES, MAX_LISTED, check_unpacked_size
 from mmrun.errors import DataError, StorageError
 
 FOLDER = "archives"  # in the cache
 ZIP_SUFFIXES = (".zip",)
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 BLOCK = 1 << 20  # bytes copied at once
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError, NotImplementedError)
+DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile),
+    *(EOFError, ValueError, OverflowError, NotImplementedError),
+)
 
 
 class Content(NamedTuple):
@@ -64,7 +63,7 @@ def unpack(archive: Path, cache: Path | None) -> Path:
         StorageError: the files cannot be written.
     """
     [digest] = FileDigests(None if cache is None else cache / MEMORY).digest([os.path.abspath(archive)])
-    parent = _open_temporary() if cache is None else cache / FOLDER
+    parent = open_temporary("mmrun-archives-") if cache is None else cache / FOLDER
     name = hashlib.sha256(digest.encode()).hexdigest()[:32]
     folder = parent / name / _strip_suffix(archive.name)
     if folder.is_dir():
@@ -76,27 +75,32 @@ def unpack(archive: Path, cache: Path | None) -> Path:
         if not folder.is_dir():
             partial.rename(parent / name)
     except DAMAGE as error:
-        reason = type(error).__name__
-        raise DataError(f"{archive.name}: is damaged or no archive ({reason}); download it again") from None
+        raise _describe_damage(archive, error) from None
     except RuntimeError as error:  # what zipfile says of a password
         raise DataError(f"{archive.name}: cannot be unpacked ({error}); unpack it yourself") from None
     except OSError as error:
         if folder.is_dir():  # another process was quicker
             return folder
-        raise StorageError(f"{parent}: cannot be written ({error.strerror or error}); set cache=FOLDER") from None
+        if error.errno is None:  # of a decompressor, not of the disk
+            raise _describe_damage(archive, error) from None
+        raise StorageError(f"{parent}: cannot be written ({error.strerror}); set cache=FOLDER") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
+def _describe_damage(archive: Path, error: Exception) -> DataError:
+    return DataError(f"{archive.name}: is damaged or no archive ({type(error).__name__}); download it again")
+
+
 def _unpack(archive: Path, folder: Path) -> None:
-    limit = max(MIN_UNPACKED_CHECKED, MAX_UNPACKED_RATIO * archive.stat().st_size)
-    limit = min(limit, MAX_UNPACKED_BYTES, shutil.disk_usage(folder).free)
+    free = shutil.disk_usage(folder).free
     total, count = 0, 0
     with _open_contents(archive) as contents:
         for content in contents:
             total, count = total + content.size, count + 1
-            if total > limit or content.size > MAX_FILE_BYTES or count > MAX_LISTED:
+            check_unpacked_size(total, archive, "unpack it yourself")
+            if total > free or content.size > MAX_FILE_BYTES or count > MAX_LISTED:
                 raise DataError(f"{archive.name}: unpacks to more than is read, {total:,} bytes; unpack it yourself")
             if any(map(is_hidden, content.name.split("/"))):
                 continue
@@ -146,18 +150,11 @@ def _iterate_tar(opened: tarfile.TarFile, archive: str) -> Iterator[Content]:
         stream = opened.extractfile(file)
         assert stream is not None  # of a plain file
         yield Content(file.name, file.size, stream)
+    assert opened.fileobj is not None
+    opened.fileobj.read(BLOCK)  # what fills the last block up, and the checksum of the whole after it
 
 
 def _strip_suffix(name: str) -> str:
     """Return the name of an archive as that of a folder."""
     suffix = max((suffix for suffix in ZIP_SUFFIXES + TAR_SUFFIXES if name.lower().endswith(suffix)), key=len)
     return name[: -len(suffix)].lstrip(".") or "archive"
-
-
-def _open_temporary() -> Path:
-    if not _TEMPORARY:
-        _TEMPORARY.append(tempfile.TemporaryDirectory(prefix="mmrun-archives-"))
-    return Path(_TEMPORARY[0].name)
-
-
-_TEMPORARY: list["tempfile.TemporaryDirectory[str]"] = []  # kept until the process ends: tables name their files

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from posixpath import dirname, splitext
 
 import numpy as np
@@ -10,14 +11,16 @@ from mmrun.data.folders.listing import Listing, describe_unused
 from mmrun.data.folders.opened import Opened
 from mmrun.data.frames import describe_clips, find_clips
 from mmrun.data.sheets.chunks import Row
-from mmrun.data.sheets.sheet import Places, build_sheet
+from mmrun.data.sheets.sheet import Places
+from mmrun.data.sheets.table_files import build_sheet
 from mmrun.data.split_names import map_split_names, normalize_split
 from mmrun.data.suffixes import SUFFIXES
 from mmrun.errors import DataError
 
 TEXT_SUFFIXES = {".txt"}
-KIND_OF_SUFFIX = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
-KIND_OF_SUFFIX |= dict.fromkeys(TEXT_SUFFIXES, "text")
+KIND_OF_SUFFIX = dict.fromkeys(TEXT_SUFFIXES, "text")
+for kind_of_files, suffixes in SUFFIXES.items():
+    KIND_OF_SUFFIX |= dict.fromkeys(suffixes, kind_of_files)
 
 Files = dict[str, str | list[str]]  # of a row: by kind, a name, or those of the frames of a video
 
@@ -25,11 +28,7 @@ DESCRIPTION = "folders of files by class (cat/1.png), or by split and class (tra
 
 
 def recognize(listing: Listing) -> bool:
-    """Return whether a folder holds files of a known kind.
-
-    Args:
-        listing: of the folder.
-    """
+    """Return whether a folder holds files of a known kind."""
     return any(map(find_kind, listing.files))
 
 
@@ -45,11 +44,6 @@ def find_kind(name: str) -> str | None:
 def read(listing: Listing, limit: int | None = None, encoding: str | None = None) -> Opened:
     """Read a folder: a row for each file, or, where there are files of several kinds, for those of one name.
 
-    Args:
-        listing: of the folder.
-        limit: number of rows, from the start; None: all.
-        encoding: of text files that are not Unicode; it is not needed here.
-
     Returns:
         Columns id, one by kind of file, label where there are folders of classes, and split where there are those.
 
@@ -64,7 +58,7 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
     clips = find_clips(samples, num_levels) if are_images else {}
     if clips:
         samples = {name: {"video": frames} for name, frames in clips.items()}
-    kinds = sorted({kind for files in samples.values() for kind in files})
+    kinds = sorted(set(chain.from_iterable(samples.values())))
     names = list(samples)
     sheet = build_sheet(
         listing.name,
@@ -73,7 +67,7 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
         Places(names, np.arange(len(names))),
         frozenset({"id", *depths}),
     )
-    used = {name for files in samples.values() for name in _list_names(files)}
+    used = set(chain.from_iterable(map(_list_names, samples.values())))
     note = f"{listing.name}: read as {_name_layout(depths)}, {len(names):,} rows of {' and '.join(kinds)}"
     contents = tuple(column for column in depths if column in sheet.columns)
     notes = [note, *([f"{listing.name}: {describe_clips(clips)}"] if clips else [])]
@@ -143,7 +137,10 @@ def _group_files(listing: Listing) -> dict[str, Files]:
     by_stem: dict[str, list[str]] = {}
     for name in kinds:
         by_stem.setdefault(splitext(name)[0], []).append(name)
-    paired = {kinds[name] for names in by_stem.values() if len({*map(kinds.get, names)}) > 1 for name in names}
+    paired: set[str] = set()
+    for names in by_stem.values():
+        kinds_of_row = {kinds[name] for name in names}
+        paired |= kinds_of_row if len(kinds_of_row) > 1 else set()
     if not paired:
         [(usual, _)] = Counter(kinds.values()).most_common(1)
         return {name: {kind: name} for name, kind in kinds.items() if kind == usual}

@@ -9,7 +9,8 @@ from mmrun.data.folders.listing import Listing, describe_unused
 from mmrun.data.folders.opened import Opened
 from mmrun.data.folders.tables import add_split
 from mmrun.data.packed import PackedValues
-from mmrun.data.sheets.sheet import Sheet, read_sheets
+from mmrun.data.sheets.sheet import Sheet
+from mmrun.data.sheets.table_files import read_sheets
 from mmrun.errors import DataError
 
 NAMES = {"metadata.csv", "metadata.jsonl", "metadata.parquet"}
@@ -17,21 +18,12 @@ FILE_NAME = "file_name"  # the column, or the end of the column's name, that hol
 
 
 def recognize(listing: Listing) -> bool:
-    """Return whether a folder, or a folder in it, holds a metadata file.
-
-    Args:
-        listing: of the folder.
-    """
+    """Return whether a folder, or a folder in it, holds a metadata file."""
     return bool(_list_tables(listing))
 
 
 def read(listing: Listing, limit: int | None = None, encoding: str | None = None) -> Opened:
     """Read all metadata files; names of files start from the folder of each.
-
-    Args:
-        listing: of the folder.
-        limit: number of rows of each file; None: all.
-        encoding: of text files that are not Unicode.
 
     Returns:
         `file_name` is called after the kind of the files, `left_file_name` is called left.
@@ -49,7 +41,8 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
     for name, column in sheet.columns.items():
         if name.endswith(FILE_NAME):
             column = _start_from_root(sheet, column, folders)
-            named.update(str(cell) for cell in column.list_different())
+            for cell in column.list_different():
+                named.update(map(str, cell if isinstance(cell, list) else [cell]))
             name = _rename(name, column)
         if name in columns:
             raise DataError(f"{listing.name}: {tables[0]} has two columns for '{name}'; rename one of them")
@@ -69,12 +62,12 @@ def _start_from_root(sheet: Sheet, column: PackedValues[object], folders: list[s
     """Return names of files, which start from the folder of their table, as paths from the root."""
     assert sheet.places is not None
     numbers = sheet.places.numbers.tolist()
-    return PackedValues(_join(folders[number], cell) for number, cell in zip(numbers, column, strict=True))
+    return PackedValues(_prepend_folder(folders[number], cell) for number, cell in zip(numbers, column, strict=True))
 
 
-def _join(folder: str, cell: object) -> object:
+def _prepend_folder(folder: str, cell: object) -> object:
     if isinstance(cell, list):
-        return [_join(folder, item) for item in cell]
+        return [_prepend_folder(folder, item) for item in cell]
     return cell if not isinstance(cell, str) or folder == "." else f"{folder}/{cell}"
 
 

@@ -160,7 +160,8 @@ def _choose_media_layout(listing: Listing) -> Read | None:
 
 
 def _describe_unknown(path: Path, listing: Listing) -> str:
-    """Say what was looked for in a folder, and what was found."""
+    """Describe what a folder holds, and which layouts are known."""
     suffixes = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in listing.files)
-    found = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5)) or "nothing"
-    return f"dataset.path: {path} is no data set that is known. It holds {found}; looked for: {'; '.join(LAYOUTS)}"
+    counts = [f"{count} {suffix}" for suffix, count in suffixes.most_common(5)]
+    content = ", ".join(counts) or "nothing"
+    return f"dataset.path: {path} is no data set that is known. It holds {content}; looked for: {'; '.join(LAYOUTS)}"

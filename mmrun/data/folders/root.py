@@ -11,16 +11,19 @@ from mmrun.data.sheets.sheet import Sheet
 MAX_NAMES = 100  # of files that are looked for
 
 
-def choose_root(opened: Opened, columns: Iterable[str]) -> tuple[Path, list[str]]:
-    """Choose between the folder of the table and the working folder.
+def choose_root(opened: Opened, columns: Iterable[str], root: Path | str | None) -> tuple[Path, list[str]]:
+    """Choose between the folder of the table and the working folder, unless another one is set.
 
     Args:
         opened: the table.
         columns: names of those that may hold names of files.
+        root: that is set; None: none is.
 
     Returns:
         The working folder if the first files lie there, and none of them in the folder of the table; and a note on it.
     """
+    if root:
+        return Path(root).expanduser(), []
     names = _list_file_names(opened.sheet, columns)
     if not names or any(os.path.exists(opened.root / name) for name in names):
         return opened.root, []

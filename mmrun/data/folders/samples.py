@@ -1,6 +1,7 @@
 """Samples as WebDataset writes them: files whose names are the same up to the first point are one row."""
 
 from collections.abc import Container, Iterator, Mapping
+from itertools import chain
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from mmrun.data.folders.opened import Opened
 from mmrun.data.limits import MAX_TEXT_BYTES, parse_json
 from mmrun.data.sheets.chunks import Row
 from mmrun.data.sheets.json_rows import flatten
-from mmrun.data.sheets.sheet import Places, build_sheet
+from mmrun.data.sheets.sheet import Places
+from mmrun.data.sheets.table_files import build_sheet
 from mmrun.data.subfiles import open_file
 from mmrun.errors import DataError
 
@@ -20,23 +22,14 @@ Samples = dict[str, dict[str, str]]  # names of files by ending and by sample
 
 
 def recognize(listing: Listing) -> bool:
-    """Return whether files belong together by name, and some hold labels or descriptions.
-
-    Args:
-        listing: of the folder or archive.
-    """
+    """Return whether files belong together by name, and some hold labels or descriptions."""
     samples = _group_files(listing)
-    endings = {ending for sample in samples.values() for ending in sample}
+    endings = set(chain.from_iterable(samples.values()))
     return bool(endings & {"cls", "json"}) and any(map(find_kind, listing.files)) and len(samples) < len(listing.files)
 
 
 def read(listing: Listing, limit: int | None = None, encoding: str | None = None) -> Opened:
     """Read samples.
-
-    Args:
-        listing: of the folder or archives.
-        limit: number of rows, from the start; None: all.
-        encoding: of text files that are not Unicode; it is not needed here.
 
     Returns:
         Columns id; by kind of file, or by what stands before the last point ("left" for 1.left.png); text of .txt
@@ -52,7 +45,9 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
     names = list(samples)
     derived = frozenset({"id", "split"} if splits else {"id"})
     sheet = build_sheet(listing.name, rows, limit, Places(names, np.arange(len(names))), derived)
-    used = {name for sample in samples.values() for ending, name in sample.items() if ending in columns}
+    used: set[str] = set()
+    for sample in samples.values():
+        used |= {name for ending, name in sample.items() if ending in columns}
     files = [column for ending, column in columns.items() if _is_inline(ending)]
     endings = ", ".join(f".{ending}" for ending in columns)
     note = f"{listing.name}: read as samples of WebDataset, {len(names):,} rows with {endings}"
@@ -72,9 +67,8 @@ def _group_files(listing: Listing) -> Samples:
 
 def _name_columns(samples: Samples) -> dict[str, str]:
     """Return the column of each ending; "" for objects, whose keys are columns."""
-    endings = dict.fromkeys(ending for sample in samples.values() for ending in sample)
     columns: dict[str, str] = {}
-    for ending in endings:
+    for ending in dict.fromkeys(chain.from_iterable(samples.values())):
         prefix, _, suffix = ending.rpartition(".")
         kind = INLINE.get(suffix, find_kind(f"x.{suffix}"))
         if kind is not None:
@@ -122,7 +116,7 @@ def _iterate_rows(
         cells: dict[str, object] = {"id": name, **empty}
         if splits:
             cells["split"] = splits[name]
-        problem, reserved = "", {"split", *empty}
+        problem, reserved = _find_conflict(sample, columns), {"split", *empty}
         for ending, file in sample.items():
             try:
                 read_cells = _read_cells(listing, file, ending, columns.get(ending))
@@ -130,6 +124,16 @@ def _iterate_rows(
             except DataError as error:
                 problem = problem or str(error)
         yield Row(number + 1, cells, problem)
+
+
+def _find_conflict(sample: Mapping[str, str], columns: Mapping[str, str]) -> str:
+    """Return which two files of a sample would be one cell, or ""."""
+    names: dict[str, str] = {}
+    for ending, name in sample.items():
+        column = columns.get(ending)
+        if column and names.setdefault(column, name) != name:
+            return f"{names[column]} and {name} would be one cell, '{column}'; rename one, as in 000.left.png"
+    return ""
 
 
 def _avoid(reserved: Container[str], cells: Mapping[str, object]) -> dict[str, object]:

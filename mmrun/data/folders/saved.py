@@ -7,28 +7,19 @@ from mmrun.data.folders.listing import Listing
 from mmrun.data.folders.opened import Opened
 from mmrun.data.folders.tables import add_split
 from mmrun.data.limits import parse_json, read_text
-from mmrun.data.sheets.sheet import read_sheets
+from mmrun.data.sheets.table_files import read_sheets
 from mmrun.errors import DataError
 
 SPLITS, STATE = "dataset_dict.json", "state.json"
 
 
 def recognize(listing: Listing) -> bool:
-    """Return whether a folder holds what `save_to_disk` writes.
-
-    Args:
-        listing: of the folder.
-    """
+    """Return whether a folder holds what `save_to_disk` writes."""
     return SPLITS in listing.files or STATE in listing.files
 
 
 def read(listing: Listing, limit: int | None = None, encoding: str | None = None) -> Opened:
     """Read the Arrow files of the splits.
-
-    Args:
-        listing: of the folder.
-        limit: number of rows of each file; None: all.
-        encoding: of text files that are not Unicode; it is not needed here.
 
     Raises:
         DataError: a file is damaged or missing, or the rows are not all of those in the files.

@@ -10,12 +10,14 @@ from mmrun.data.folders.listing import Listing, list_folder
 from mmrun.data.folders.opened import Opened
 from mmrun.data.folders.samples import strip_number
 from mmrun.data.packed import PackedValues
+from mmrun.data.sheets.csv_rows import SAMPLE_LINES
 from mmrun.data.sheets.excel import describe_sheets
-from mmrun.data.sheets.sheet import SAMPLE_LINES, SUFFIXES, Sheet, read_sheet, read_sheets
+from mmrun.data.sheets.sheet import Sheet
+from mmrun.data.sheets.table_files import SUFFIXES, read_sheet, read_sheets
 from mmrun.errors import DataError
 
 TABLE_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix != ".txt")  # which in a folder is a text
-MANIFEST = "manifest"  # the table that counts before all else
+MANIFEST = "manifest"  # the table that takes precedence
 NOT_DATA = {"dataset_info.json", "dataset_infos.json", "state.json", "package.json"}  # what others leave beside data
 DATA_FOLDER = "data"  # in which the Hugging Face hub keeps Parquet files
 
@@ -59,16 +61,12 @@ def locate_table(path: str, hint: str) -> Path:
 
 
 def recognize(listing: Listing) -> bool:
-    """Return whether tables lie at the top of a folder, or in folders that are called as splits.
-
-    Args:
-        listing: of the folder.
-    """
+    """Return whether tables lie at the top of a folder, or in folders that are called as splits."""
     return bool(list_tables(listing))
 
 
 def has_manifest(listing: Listing) -> bool:
-    """Return whether a folder holds a table that is called manifest, which counts before all else.
+    """Return whether a folder holds a table that is called manifest, which takes precedence.
 
     Args:
         listing: of the folder.
@@ -77,7 +75,7 @@ def has_manifest(listing: Listing) -> bool:
 
 
 def names_files(listing: Listing) -> bool:
-    """Return whether a table of a folder names files of the folder, or cannot be read: then it is no chance find.
+    """Return whether a table of a folder names files of the folder, or cannot be read and must not be ignored.
 
     Args:
         listing: of the folder, which has tables.
@@ -95,11 +93,6 @@ def names_files(listing: Listing) -> bool:
 
 def read(listing: Listing, limit: int | None = None, encoding: str | None = None) -> Opened:
     """Read the tables of a folder as one. File names in their cells start from the folder.
-
-    Args:
-        listing: of the folder.
-        limit: number of rows of each table; None: all.
-        encoding: of text files that are not Unicode.
 
     Raises:
         DataError: they have different columns, or cannot be read.

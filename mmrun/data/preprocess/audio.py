@@ -157,11 +157,7 @@ class Waveform:
         return state if self.loudness == "none" else {**state, "loudness": self.loudness, "level": self.level}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore a state.
-
-        Args:
-            state: of another object.
-        """
+        """Restore a state of another object."""
         self.sample_rate = state["sample_rate"]
         self.mono, self.trim_db = state.get("mono", "mean"), state.get("trim_db")
         self.loudness, self.level = state.get("loudness", "none"), state.get("level", self.level)

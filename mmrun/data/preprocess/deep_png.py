@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmrun.data.subfiles import open_file
 from mmrun.errors import DataError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -29,8 +30,10 @@ def read_deep_png(path: Path) -> np.ndarray:
         DataError: the file is damaged.
     """
     header, compressed, exif = b"", b"", b""
-    for name, content in _iterate_chunks(path.read_bytes(), path.name):
-        if name == b"IHDR":
+    with open_file(path) as stream:
+        chunks = list(_iterate_chunks(stream.read(), path.name))
+    for name, content in chunks:
+        if name == b"IHDR" and not header:  # the size of a second one was not checked
             header = content
         elif name == b"IDAT":
             compressed += content

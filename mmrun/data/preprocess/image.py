@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from mmrun.data.preprocess.image_files import Header, is_array, open_image, read_array, read_deep, read_header
+from mmrun.data.preprocess.image_files import (
+    Header,
+    composite,
+    is_array,
+    open_image,
+    read_array,
+    read_deep,
+    read_header,
+)
 from mmrun.data.preprocess.lengths import format_share, inspect_rows
 from mmrun.data.table import Column
 from mmrun.errors import DataError
@@ -104,11 +112,7 @@ class Pixels:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore a state.
-
-        Args:
-            state: of another object.
-        """
+        """Restore a state of another object."""
         self.size, self.channels, self.background = state["size"], state["channels"], state["background"]
         self.ranges = [(low, high) for low, high in state["ranges"]]
         self._update_metadata()
@@ -172,7 +176,7 @@ class Pixels:
             raise _wrong_channels(value, 1 if image.mode in ("1", "L") else 3, self.channels)
         try:
             if self.channels in (1, 3) and image.has_transparency_data:
-                image = _composite(image, self.background)
+                image = composite(image, self.background)
             image = image.convert(MODES[self.channels])
         except ValueError:
             raise DataError(
@@ -232,14 +236,6 @@ def describe_crop(sizes: Sequence[tuple[int, int]]) -> str:
     return f"; cropped to the centre, which cuts {format_share(1 - float(np.mean(squares)))} of the area"
 
 
-def _composite(image: "Image", background: Sequence[int]) -> "Image":
-    """Lay an image with transparency on a background."""
-    from PIL import Image
-
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
-
-
 def _resize_and_crop(image: "Image", size: int) -> "Image":
     from PIL import Image
 
@@ -267,8 +263,10 @@ def _match_channels(pixels: np.ndarray, channels: int | None, value: Path | np.n
     raise _wrong_channels(value, len(pixels), channels)
 
 
-def _wrong_channels(value: Path | np.ndarray | None, found: int, channels: int | None) -> DataError:
-    return DataError(f"{_name(value)} has {found} channels, but the encoder reads {channels}; give all the same number")
+def _wrong_channels(value: Path | np.ndarray | None, num_channels: int, channels: int | None) -> DataError:
+    return DataError(
+        f"{_name(value)} has {num_channels} channels, but the encoder reads {channels}; give all the same number"
+    )
 
 
 def _name(value: Path | np.ndarray | None) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from mmrun.data.limits import check_image, ignore_size_warnings, open_array
 from mmrun.data.preprocess.deep_png import read_deep_png
 from mmrun.data.preprocess.dicom import is_dicom, read_dicom, read_dicom_header
-from mmrun.data.subfiles import path_or_content
+from mmrun.data.subfiles import open_file, path_or_content
 from mmrun.data.unreadable import describe_content
 from mmrun.errors import DataError
 
@@ -135,6 +135,19 @@ def open_image(value: Path, size: int | None = None) -> "Image":
         return upright
 
 
+def composite(image: "Image", background: Sequence[int]) -> "Image":
+    """Lay an image with transparency on a background.
+
+    Args:
+        image: of any mode.
+        background: red, green and blue, 0 to 255.
+    """
+    from PIL import Image
+
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
+
+
 def read_array(value: Path | np.ndarray) -> np.ndarray:
     """Read an image that is an array.
 
@@ -189,32 +202,17 @@ def read_deep(value: Path | np.ndarray, background: Sequence[int]) -> np.ndarray
 def _read_deep_colours(file: Path) -> np.ndarray:
     """Read all 16 bits of a PNG file, of which Pillow would read 8: uint16 [C, H, W], upright."""
     try:
+        import torch
         from torchvision.io import ImageReadMode, decode_image
     except ImportError:  # beside an exported model
         return read_deep_png(file)
     try:
-        pixels: np.ndarray = decode_image(str(file), ImageReadMode.UNCHANGED, apply_exif_orientation=True).numpy()
-    except RuntimeError as error:
+        with open_file(file) as stream:
+            content = torch.frombuffer(bytearray(stream.read()), dtype=torch.uint8)
+        pixels: np.ndarray = decode_image(content, ImageReadMode.UNCHANGED, apply_exif_orientation=True).numpy()
+    except (RuntimeError, OSError) as error:
         raise DataError(f"{file.name} is damaged or not an image ({type(error).__name__})") from None
     return pixels
-
-
-def describe_decoded(value: Path | np.ndarray) -> Header:
-    """Decode an image completely, to see whether that is possible, and return its header.
-
-    Args:
-        value: a file or an array.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    header = read_header(value)
-    if header.is_deep:
-        read_deep(value, [0, 0, 0])
-    elif isinstance(value, Path) and not is_array(value):
-        width, height = open_image(value).size  # as it is seen: it may have been rotated
-        return header._replace(width=width, height=height)
-    return header
 
 
 def _describe(image: "ImageFile") -> Header:

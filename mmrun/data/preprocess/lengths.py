@@ -1,20 +1,17 @@
 """Lengths of texts, sounds and series: chosen from the training rows, and reported together with what is cut."""
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from mmrun.data.map_rows import map_rows
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 
 Auto = Literal["auto"]
 AUTO: Auto = "auto"
 PERCENTILE = 99  # of the training rows that fit into a length that is chosen
-CHUNK_SIZE = 4096  # rows that are given to threads at a time
 T = TypeVar("T")
 
 
@@ -41,21 +38,8 @@ def inspect_rows(column: Column, inspect: Callable[[Any], T]) -> list[T | None]:
     Returns:
         N results, None where a row is missing or cannot be read; the latter is reported when all rows are decoded.
     """
-
-    def try_inspect(value: object) -> T | None:
-        try:
-            return None if value is None else inspect(value)
-        except DataError:
-            return None
-
-    if not column.from_files:
-        return [try_inspect(value) for value in column.values]
-    results: list[T | None] = []
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="inspect") as pool:
-        values = iter(column.values)
-        while chunk := list(islice(values, CHUNK_SIZE)):
-            results.extend(pool.map(try_inspect, chunk))
-    return results
+    results = map_rows(column, range(len(column.values)), inspect)
+    return [None if isinstance(result, DataError) else result for result in results]
 
 
 def measure_rows(column: Column, measure: Callable[[Any], float]) -> np.ndarray:

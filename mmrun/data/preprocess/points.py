@@ -156,7 +156,7 @@ class Points:
                 f"points of {', '.join(cloud.names)}, but those of the training rows are {', '.join(self.names)}"
             )
         center, radius = self._measure_scene(cloud.points)
-        sample = cloud._replace(points=draw_points(cloud.points, self.num_points))
+        sample = cloud._replace(points=_draw_points(cloud.points, self.num_points))
         unit = (radius or 1.0) if self.scale == "scene" else self.radius
         coordinates = (sample.points[:, :NUM_COORDINATES] - center) / unit
         factor = np.divide(1.0, self.deviation, out=np.zeros_like(self.deviation), where=self.deviation > 0)
@@ -178,11 +178,7 @@ class Points:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore a state.
-
-        Args:
-            state: of another object.
-        """
+        """Restore a state of another object."""
         self.num_points, self.scale, self.keep_scale = state["num_points"], state["scale"], state["keep_scale"]
         self.names, self.radius = list(state["names"]), state["radius"]
         self.mean, self.deviation = np.array(state["mean"]), np.array(state["deviation"])
@@ -221,13 +217,8 @@ class _Summary(NamedTuple):
     moments: Moments
 
 
-def draw_points(points: np.ndarray, num_points: int) -> np.ndarray:
-    """Draw some points of a cloud, in their order; which ones depends on nothing but the cloud.
-
-    Args:
-        points: [n, C].
-        num_points: of the result; all are returned where there are not more.
-    """
+def _draw_points(points: np.ndarray, num_points: int) -> np.ndarray:
+    """Draw some points of a cloud [n, C], in their order; which ones depends on nothing but the cloud."""
     if len(points) <= num_points:
         return points
     rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(points).data))

@@ -174,7 +174,7 @@ class Steps:
 
     def _read(self, value: Path | np.ndarray) -> np.ndarray:
         series = read_series(value, self.layout)
-        return series if self.resample is None else resample_steps(series, self.resample)
+        return series if self.resample is None else _resample_steps(series, self.resample)
 
     def _standardise(self, values: np.ndarray) -> np.ndarray:
         """Standardise by the training rows or by the row itself, [C, T]; a constant channel becomes 0."""
@@ -201,11 +201,7 @@ class Steps:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore a state.
-
-        Args:
-            state: of another object.
-        """
+        """Restore a state of another object."""
         self.num_steps, self.layout = state["num_steps"], OLD_LAYOUTS.get(state["layout"], state["layout"])
         self.mean, self.deviation = np.array(state["mean"]), np.array(state["deviation"])
         self.scale, self.resample = state.get("scale", "channel"), state.get("resample")
@@ -215,16 +211,8 @@ class Steps:
         self.metadata = {"in_channels": len(self.mean), "num_steps": self.num_steps}
 
 
-def resample_steps(series: np.ndarray, num_steps: int) -> np.ndarray:
-    """Stretch or shrink a series by linear interpolation; its first and last step stay.
-
-    Args:
-        series: [C, T].
-        num_steps: of the result, T'.
-
-    Returns:
-        [C, T'] float64.
-    """
+def _resample_steps(series: np.ndarray, num_steps: int) -> np.ndarray:
+    """Stretch or shrink a series [C, T] by linear interpolation; its first and last step stay."""
     places = np.linspace(0, series.shape[1] - 1, num_steps)
     steps = np.arange(series.shape[1])
     return np.stack([np.interp(places, steps, channel) for channel in series])

@@ -79,7 +79,11 @@ def read_numbers(value: object) -> np.ndarray:
     name = value.name if isinstance(value, Path) else "the series"
     try:
         array = _open_file(value) if isinstance(value, Path) else np.asarray(value)
-    except ValueError as error:
+        if array.dtype == object and isinstance(value, list):
+            array = np.asarray(value, dtype=np.float64)  # null becomes NaN, a gap
+            if np.isnan(array).all():
+                raise DataError("the series is null at every step; leave the cell empty where there is none")
+    except (ValueError, TypeError) as error:
         raise DataError(f"{name} is damaged or not a numeric array ({type(error).__name__})") from None
     if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind not in "fiub":
         shape = list(array.shape)
@@ -120,7 +124,7 @@ def _read_steps(path: Path) -> np.ndarray:
     """Read a text file with one step per line [steps, channels]."""
     lines = [line for line in read_text(path).decode("utf-8-sig", "replace").splitlines() if line.strip()]
     rows = [re.split(r"[,;\t ]+", line.strip()) for line in lines]
-    steps = [[as_number(cell) for cell in row] for row in rows]
+    steps = [list(map(as_number, row)) for row in rows]
     if steps and None in steps[0]:
         steps = steps[1:]  # a header
     for line, step in enumerate(steps, start=1 + len(rows) - len(steps)):

@@ -23,7 +23,7 @@ from mmrun.data.preprocess.numbers import (
     fit_transform,
     restore_transform,
 )
-from mmrun.data.sheets.numbers import as_number, parse_numbers
+from mmrun.data.sheets.numbers import as_number, is_infinite, parse_numbers
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError, nearest
 from mmrun.values import NonNegativeFloat, PositiveFloat, PositiveInt, Range
@@ -141,7 +141,7 @@ class Cells:
         is_missing = np.isnan(numbers)
         if not is_missing.any():
             return
-        num_infinite = sum(map(_is_infinite, cells.take(np.flatnonzero(is_missing & is_cell_present(cells)))))
+        num_infinite = sum(map(is_infinite, cells.take(np.flatnonzero(is_missing & is_cell_present(cells)))))
         if num_infinite:
             self.notes.append(f"column '{name}': {num_infinite} cells are infinite, and read as missing")
 
@@ -311,11 +311,7 @@ class Cells:
         return state if self.encode == "embedding" else {**state, "encode": self.encode}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore a state.
-
-        Args:
-            state: of another object.
-        """
+        """Restore a state of another object."""
         options = state.get("transforms", {})
         self.numeric = {}
         for name, (center, scale) in state["numeric"].items():
@@ -371,12 +367,6 @@ def _find_quantiles(numbers: np.ndarray, levels: tuple[float, float]) -> tuple[f
     places = [round((len(numbers) - 1) * level) for level in levels]
     low, high = np.partition(numbers, places)[places].tolist()
     return low, high
-
-
-def _is_infinite(cell: object) -> bool:
-    if isinstance(cell, float):
-        return math.isinf(cell)
-    return isinstance(cell, str) and cell.strip().lower().lstrip("+-") in ("inf", "infinity")
 
 
 def _parse_training_numbers(cells: PackedValues[object], is_training: np.ndarray) -> np.ndarray | None:

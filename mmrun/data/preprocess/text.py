@@ -174,11 +174,7 @@ class Tokens:
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore a state.
-
-        Args:
-            state: of another object.
-        """
+        """Restore a state of another object."""
         from tokenizers import Tokenizer
 
         ids = {key: state[key] for key in ("pad_id", "mask_id", "special_ids")}

@@ -76,11 +76,7 @@ class Frames:
         return {"num_frames": self.num_frames, "sampling": self.sampling, "pixels": self.pixels.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore a state.
-
-        Args:
-            state: of another object.
-        """
+        """Restore a state of another object."""
         self.num_frames, self.sampling = state["num_frames"], state["sampling"]
         self.pixels.restore(state["pixels"])
         self._update_metadata()

@@ -84,9 +84,9 @@ def read_video_header(value: VideoValue) -> VideoHeader:
         first = read_header(value[0])
         return VideoHeader(first.width, first.height, len(value), None, first.channels, "")
     if isinstance(value, np.ndarray):
-        num_frames, channels, height, width = check_array(value).shape
+        num_frames, channels, height, width = _check_array(value).shape
         return VideoHeader(width, height, num_frames, None, channels, "")
-    if find_format(value) is None:
+    if _find_format(value) is None:
         header = read_header(value)
         with open_frames(value) as image:
             starts = _list_start_times(image)
@@ -122,37 +122,23 @@ def read_frames(value: VideoValue, count: int, sampling: Sampling = "time") -> "
     """
     if isinstance(value, Path | Excerpt):
         file, start, stop = value if isinstance(value, Excerpt) else (value, 0.0, math.inf)
-        read = _read_animation if find_format(file) is None else _read_video
+        read = _read_animation if _find_format(file) is None else _read_video
         yield from read(file, partial(_choose, span=(start, stop), count=count, sampling=sampling))
         return
-    frames = value if isinstance(value, FrameList) else list(check_array(value))
+    frames = value if isinstance(value, FrameList) else list(_check_array(value))
     for place in _spread(len(frames), count):
         yield frames[place]
 
 
-def check_array(value: np.ndarray) -> np.ndarray:
-    """Return an array, if it holds the frames of a video.
-
-    Args:
-        value: [T, C, H, W].
-
-    Raises:
-        DataError: it holds none.
-    """
+def _check_array(value: np.ndarray) -> np.ndarray:
+    """Return an array [T, C, H, W], if it holds the frames of a video."""
     if value.ndim != 4 or value.size == 0 or value.dtype != np.uint8:
         raise DataError(f"the video is {value.dtype} {list(value.shape)}, but must be uint8 [frames, channels, ...]")
     return value
 
 
-def find_format(file: Path) -> str | None:
-    """Return the format that PyAV reads a file as, by its first bytes; None: it may be an image, which Pillow reads.
-
-    Args:
-        file: of any name.
-
-    Raises:
-        DataError: it cannot be read, or its name alone is that of a video.
-    """
+def _find_format(file: Path) -> str | None:
+    """Return the format that PyAV reads a file as, by its first bytes; None: it may be an image, which Pillow reads."""
     try:
         with open_file(file) as stream:
             head = stream.read(HEAD_BYTES)
@@ -326,7 +312,7 @@ def _open(file: Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
     try:
         with (
             open_file(file) as content,
-            av.open(content, format=find_format(file), io_open=_refuse, metadata_errors="ignore") as container,
+            av.open(content, format=_find_format(file), io_open=_refuse, metadata_errors="ignore") as container,
         ):
             if not container.streams.video:
                 raise DataError(f"{file.name} holds sound, but no video")

@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -184,7 +185,7 @@ def build_normalizer(names: Sequence[Normalization]) -> "Normalizer | None":
         "accents": [normalizers.NFD(), normalizers.StripAccents(), normalizers.NFC()],
         "whitespace": [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()],
     }
-    chosen = [normalizer for name in names for normalizer in steps[name]]
+    chosen = list(chain.from_iterable(steps[name] for name in names))
     return normalizers.Sequence(chosen) if chosen else None
 
 

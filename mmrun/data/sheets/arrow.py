@@ -1,4 +1,4 @@
-"""Reads Arrow files, and turns Arrow columns of any file into cells, as the features of Hugging Face data sets tell."""
+"""Reads Arrow files, and converts Arrow columns of any file into cells, by the features of Hugging Face data sets."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,6 @@ def read_arrow(path: Path, limit: int | None) -> Iterator[Chunk]:
         with pyarrow.memory_map(str(path)) as source:
             for batch in _iterate_batches(source):
                 check_row_count(start + len(batch), path.stat().st_size, path.name)
-                batch.validate(full=True)
                 part = batch if limit is None else batch.slice(0, limit - start)
                 yield Chunk(np.arange(start + 1, start + len(part) + 1), convert_batch(part, path.name), {})
                 start += len(part)
@@ -68,6 +67,7 @@ def convert_batch(batch: pyarrow.RecordBatch, file: str) -> "dict[str, list[obje
         DataError: a column occurs twice, or a class has no name.
     """
     check_header(batch.schema.names, file)
+    batch.validate(full=True)
     features = read_features(batch.schema)
     columns: dict[str, list[object] | pyarrow.Array] = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
@@ -111,8 +111,18 @@ def _to_cells(name: str, column: pyarrow.Array, feature: object) -> "dict[str, l
     if types.is_timestamp(kind) or types.is_date(kind) or types.is_time(kind):
         column = compute.cast(column, pyarrow.string())
     elif types.is_decimal(kind):
-        column = compute.cast(column, pyarrow.float64())
+        column = _convert_decimals(column)
     return {name: column if _is_plain(column.type) and len(column) >= MIN_PACKED else column.to_pylist()}
+
+
+def _convert_decimals(column: pyarrow.Array) -> pyarrow.Array:
+    """Return decimals as floats; whole ones as integers, or as text beyond 64 bits: they may be identifiers."""
+    if column.type.scale > 0:
+        return compute.cast(column, pyarrow.float64())
+    try:
+        return compute.cast(column, pyarrow.int64())
+    except pyarrow.ArrowInvalid:
+        return compute.cast(column, pyarrow.string())
 
 
 def _find_class_names(feature: object) -> list[str] | None:

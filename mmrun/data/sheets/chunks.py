@@ -1,16 +1,21 @@
 """What readers of files hand over: rows, or chunks of columns."""
 
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mmrun.data.limits import check_column_count
+from mmrun.data.packed import CHUNK_SIZE
 from mmrun.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow
+
+SAMPLE_ROWS = 1000  # first rows, from which the columns, their kinds and tasks are inferred
 
 
 class Row(NamedTuple):
@@ -57,6 +62,54 @@ class CsvHeader(NamedTuple):
     encoding: str
     num_records: int
     num_lines: int
+
+
+def group_rows(rows: Iterator[Row], file: str) -> Iterator[Chunk]:
+    """Turn rows into chunks of columns; the first rows decide which columns there are.
+
+    Args:
+        rows: one at a time.
+        file: name of their file.
+
+    Raises:
+        DataError: there are too many columns.
+    """
+    names: list[str] | None = None
+    while chunk := list(islice(rows, CHUNK_SIZE)):
+        if names is None:
+            names = _list_columns(chunk[:SAMPLE_ROWS])
+            check_column_count(len(names), file)
+        columns = {}
+        for name in names:
+            columns[name] = [row.cells.get(name) for row in chunk]
+        known = set(names)
+        problems = {number: problem for number, row in enumerate(chunk) if (problem := _find_row_problem(row, known))}
+        yield Chunk([row.line for row in chunk], columns, problems)
+
+
+def _find_row_problem(row: Row, names: Container[str]) -> str:
+    """Return why a row cannot be used, or ""; a key that none of the first rows has would otherwise be lost."""
+    unknown = [name for name in row.cells if name not in names]
+    if unknown:
+        return f"key '{unknown[0]}' is in none of the first {SAMPLE_ROWS} rows; write it, or null, in one of them"
+    return row.problem
+
+
+def _list_columns(rows: Sequence[Row]) -> list[str]:
+    """Return the columns of any of the rows, in the order of their first occurrence."""
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row.cells))
+    return list(names)
+
+
+def normalize_column_name(name: str) -> str:
+    """Return a name in Unicode's form NFC, without outer spaces and byte order marks: it equals what the user types.
+
+    Args:
+        name: as the file has it.
+    """
+    return unicodedata.normalize("NFC", name).strip().strip("\ufeff")
 
 
 def check_header(names: Sequence[str], file: str) -> None:

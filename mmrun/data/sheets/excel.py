@@ -8,8 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmrun.data.limits import check_unpacked_size
 from mmrun.data.names import shorten
-from mmrun.data.sheets.chunks import Row
+from mmrun.data.sheets.chunks import Row, check_header
 from mmrun.errors import DataError
 from mmrun.installation import format_pip_command
 
@@ -31,6 +32,7 @@ def read_excel(path: Path) -> Iterator[Row]:
         rows = _iterate_rows(_choose_sheet(workbook))
         _, header = next(rows, (0, ()))
         names = ["" if name is None else str(name).strip() for name in header]
+        check_header(names, path.name)
         for line, cells in rows:
             yield _to_row(line, names, cells)
 
@@ -61,6 +63,8 @@ def _open_workbook(path: Path) -> "Iterator[Workbook]":
         command = format_pip_command("install", "openpyxl")
         raise DataError(f"{path.name}: Excel files need openpyxl; install it with {command}") from None
     try:
+        with zipfile.ZipFile(path) as archive:
+            check_unpacked_size(sum(info.file_size for info in archive.infolist()), path, "save it as CSV")
         workbook = load_workbook(path, read_only=True, data_only=True)
         try:
             yield workbook

@@ -34,8 +34,9 @@ NUMBER = re.compile(
 SEPARATORS = str.maketrans("", "", f"'\u2019{SPACES}")
 AMBIGUOUS = re.compile(r"[1-9]\d{0,2},\d{3}")  # 1,234
 
-HOURS = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.\d+)?)?\s?(?P<half>[AaPp]\.?[Mm]\.?)?"
-TIME = rf"(?:[T ,]+{HOURS}\s?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}})?)?"
+SECONDS = r"(?::(?P<second>\d{2})(?:\.(?P<fraction>\d+))?)?"
+HOURS = rf"(?P<hour>\d{{1,2}}):(?P<minute>\d{{2}}){SECONDS}\s?(?P<half>[AaPp]\.?[Mm]\.?)?"
+TIME = rf"(?:[T ,]+{HOURS}\s?(?P<zone>Z|UTC|[+-]\d{{2}}:?\d{{2}})?)?"
 YEAR_FIRST = re.compile(r"(?P<year>\d{4})([-/.])(?P<second_part>\d{1,2})\2(?P<third_part>\d{1,2})" + TIME)
 YEAR_LAST = re.compile(r"(?P<first_part>\d{1,2})([-/.])(?P<second_part>\d{1,2})\2(?P<year>\d{4}|\d{2})" + TIME)
 NAMED = re.compile(
@@ -114,10 +115,6 @@ class DateFormat:
         if date is None:
             raise DataError(f"{str(cell)[:40]!r} is not a date")
         return (date - EPOCH) / timedelta(days=1)
-
-    def accepts(self, cell: str) -> bool:
-        """Return whether a cell is such a date."""
-        return parse_date(cell, self.order) is not None
 
     def __str__(self) -> str:
         kinds = [name for name, is_there in (("dates", self.has_date), ("times", self.has_time)) if is_there]
@@ -340,13 +337,23 @@ def _read_named(match: re.Match[str]) -> tuple[int, int, int] | None:
 
 def _build_date(year: int, month: int, day: int, match: re.Match[str]) -> datetime | None:
     hour, minute, second = (int(match[part] or 0) for part in ("hour", "minute", "second"))
+    microsecond = int((match["fraction"] or "")[:6].ljust(6, "0"))
     half = (match["half"] or "").lower()[:1]
     if half:
         hour = hour % 12 + (12 if half == "p" else 0)
     try:
-        return datetime(year, month, day, hour, minute, second)
-    except ValueError:
+        date = datetime(year, month, day, hour, minute, second, microsecond)
+        return date - _parse_zone(match.groupdict().get("zone") or "")
+    except (ValueError, OverflowError):
         return None
+
+
+def _parse_zone(zone: str) -> timedelta:
+    """Return how far a time zone such as +05:30 is ahead of UTC."""
+    if not zone.startswith(("+", "-")):
+        return timedelta()
+    offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
+    return -offset if zone[0] == "-" else offset
 
 
 def date_features(days: float | None, format: DateFormat) -> dict[str, float | None]:

@@ -64,7 +64,10 @@ def _read_array(path: Path, encoding: str) -> Iterator[Row]:
 def _to_row(line: int, cells: object, mend: str) -> Row:
     if not isinstance(cells, dict):
         return Row(line, {}, f"is not a JSON object; {mend}")
-    return Row(line, flatten(cells), "")
+    try:
+        return Row(line, flatten(cells), "")
+    except DataError as error:
+        return Row(line, {}, str(error))
 
 
 def flatten(cells: Mapping[str, object], prefix: str = "") -> dict[str, object]:
@@ -73,11 +76,18 @@ def flatten(cells: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     Args:
         cells: of one row.
         prefix: of the names.
+
+    Raises:
+        DataError: two keys have one name, as in {"a": {"b": 1}, "a.b": 2}.
     """
     flat: dict[str, object] = {}
     for name, cell in cells.items():
-        if isinstance(cell, dict) and cell:
-            flat |= flatten(cell, f"{prefix}{name}.")
+        if isinstance(cell, dict):
+            inner = flatten(cell, f"{prefix}{name}.") or {f"{prefix}{name}": None}
         else:
-            flat[f"{prefix}{name}"] = None if cell == {} else cell
+            inner = {f"{prefix}{name}": cell}
+        repeated = flat.keys() & inner.keys()
+        if repeated:
+            raise DataError(f"has two keys '{min(repeated)}', one of them inside an object; rename one")
+        flat |= inner
     return flat

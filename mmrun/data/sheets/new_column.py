@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmrun.data.sheets.csv_rows import read_header
 from mmrun.data.sheets.encoding import choose_encoding
-from mmrun.data.sheets.sheet import Sheet, read_header
+from mmrun.data.sheets.sheet import Sheet
+from mmrun.data.sheets.table_files import JSON_SUFFIXES
 from mmrun.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow
 
-JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 COMPRESSIONS = {"UNCOMPRESSED": "NONE"}  # as Arrow reads and writes their names
 WRITABLE = (".csv", ".tsv", ".txt", *JSON_SUFFIXES, ".parquet")
 
@@ -37,11 +38,12 @@ def write_with_columns(
         _write_parquet(source, output, columns)
         return
     chosen = choose_encoding(source, encoding)
+    is_json = source.suffix.lower() in JSON_SUFFIXES
     with (
-        open(source, encoding=chosen, newline="") as text,
+        open(source, encoding=chosen, newline="\n" if is_json else "") as text,  # lines end as they do for the reader
         open(output, "w", encoding=_get_output_encoding(source, chosen), newline="") as file,
     ):
-        if source.suffix.lower() not in JSON_SUFFIXES:
+        if not is_json:
             file.writelines(_extend_lines(text, source, sheet, columns, chosen))
         elif _is_array(text):
             file.writelines(_extend_array(text.read(), columns))
@@ -80,7 +82,7 @@ def _extend_lines(
     """Yield the records with their new cells; a record begins at its line, and may take several."""
     delimiter = read_header(source, encoding).delimiter
     new_cells = zip(*columns.values(), strict=True)
-    starts = iter(sheet.lines.tolist())
+    starts = map(int, sheet.lines)  # no list: there may be millions
     next_start = next(starts)
     addition, record = _format_cells(columns, delimiter), ""
     for number, line in enumerate(lines, start=1):

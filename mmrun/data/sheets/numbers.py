@@ -50,6 +50,17 @@ def is_missing_mark(cell: object) -> bool:
     return isinstance(cell, str) and cell.strip().lower() in MISSING
 
 
+def is_infinite(cell: object) -> bool:
+    """Return whether a cell is an infinite number, which `as_number` returns as a missing one.
+
+    Args:
+        cell: a number, text, or anything else.
+    """
+    if isinstance(cell, float):
+        return math.isinf(cell)
+    return isinstance(cell, str) and cell.strip().lower().lstrip("+-") in ("inf", "infinity")
+
+
 def parse_series(text: str) -> list[float] | None:
     """Return the numbers of a text such as "0.1 0.2 0.3", also with commas, semicolons and brackets.
 

@@ -2,13 +2,14 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
 from mmrun.data.packed import PackedValues
+from mmrun.data.sheets.chunks import SAMPLE_ROWS
 from mmrun.data.sheets.formats import (
     DateFormat,
     DateOrder,
@@ -21,11 +22,12 @@ from mmrun.data.sheets.formats import (
     infer_word_format,
     is_ambiguous,
     leaves_order_open,
+    parse_date,
     split_number,
     uses_decimal_comma,
 )
 from mmrun.data.sheets.numbers import is_missing_mark, parse_numbers
-from mmrun.data.sheets.sheet import SAMPLE_ROWS, Reading, Sheet
+from mmrun.data.sheets.sheet import Reading, Sheet
 from mmrun.errors import ConfigError, DataError, nearest
 
 READINGS = ("number", "decimal_comma", "date", "day_first", "month_first", "text", "category")
@@ -63,12 +65,29 @@ def infer_readings(sheet: Sheet, requested: Mapping[str, str] | None, raw: Conta
     has_decimal_comma = any(uses_decimal_comma(_list_texts(heads[name])) for name in heads if name not in plain)
     for name, head in heads.items():
         if name in requested:
-            readings[name] = _request(name, _list_texts(head), requested[name])
+            readings[name] = _build_requested(name, _list_texts(head), requested[name])
         elif name not in raw and (name not in plain or has_decimal_comma):
-            reading = _infer(name, head, sheet, name in plain, has_decimal_comma)
+            reading = _infer_reading(name, head, sheet, name in plain, has_decimal_comma)
             if reading is not None:
                 readings[name] = reading
     return readings
+
+
+def select_readings(readings: Mapping[str, Reading], columns: Iterable[str]) -> dict[str, Reading]:
+    """Return the readings of the columns that are used.
+
+    Args:
+        readings: by column.
+        columns: names of those that are used.
+
+    Raises:
+        ConfigError: how one of them is read has to be set.
+    """
+    selected = {name: readings[name] for name in columns if name in readings}
+    for reading in selected.values():
+        if reading.error:
+            raise ConfigError(reading.error)
+    return selected
 
 
 def apply_readings(sheet: Sheet, readings: Mapping[str, Reading]) -> Sheet:
@@ -98,20 +117,20 @@ def _parse_column(
     cells: PackedValues[object], format: NumberFormat | DateFormat | WordFormat
 ) -> tuple[PackedValues[object], dict[int, str]]:
     """Parse each different cell once; return the values, and why rows could not be read."""
-    problems: dict[object, str] = {}
+    problems: dict[str, str] = {}  # by text of the cell, which may be a list
 
     def parse(cell: object) -> object:
         try:
             return None if cell is None else format.parse(cell)
         except DataError as error:
-            problems[cell] = str(error)
+            problems[repr(cell)] = str(error)
             return None
 
     values = PackedValues[object](cells.map(parse).tolist())
     if not problems:
         return values, {}
-    bad_rows = np.flatnonzero(cells.map(lambda cell: cell in problems).astype(bool))
-    return values, {row: problems[cells[row]] for row in bad_rows.tolist()}
+    bad_rows = np.flatnonzero(cells.map(lambda cell: repr(cell) in problems).astype(bool))
+    return values, {row: problems[repr(cells[row])] for row in bad_rows.tolist()}
 
 
 def _split_dates(name: str, days: PackedValues[object], format: DateFormat) -> dict[str, PackedValues[object]]:
@@ -125,7 +144,7 @@ def _split_dates(name: str, days: PackedValues[object], format: DateFormat) -> d
 # --------------------------------------------------------------------------------------------------------- one column
 
 
-def _request(name: str, cells: Sequence[str], requested: str) -> Reading:
+def _build_requested(name: str, cells: Sequence[str], requested: str) -> Reading:
     """Return the reading that the user set."""
     if requested in ("text", "category"):
         return Reading(requested, None)
@@ -136,13 +155,16 @@ def _request(name: str, cells: Sequence[str], requested: str) -> Reading:
     if order is None and leaves_order_open(cells):
         raise ConfigError(_describe_open_order(name, cells))
     orders: list[DateOrder | None] = [order] if order else [None, "day_first", "month_first"]
-    formats = [(sum(DateFormat(o, True, True).accepts(cell) for cell in cells), o) for o in orders]
-    best = max(formats, key=lambda pair: pair[0])[1]
-    dates = [cell for cell in cells if DateFormat(best, True, True).accepts(cell)]
-    return Reading("date", (infer_date_format(dates, best) if dates else None) or DateFormat(best, True, False))
+    dates = {candidate: _select_dates(cells, candidate) for candidate in orders}
+    best = max(orders, key=lambda candidate: len(dates[candidate]))
+    return Reading("date", infer_date_format(dates[best], best) if dates[best] else DateFormat(best, True, False))
 
 
-def _infer(
+def _select_dates(cells: Sequence[str], order: DateOrder | None) -> list[str]:
+    return [cell for cell in cells if parse_date(cell, order) is not None]
+
+
+def _infer_reading(
     name: str, head: PackedValues[object], sheet: Sheet, is_plain: bool, has_decimal_comma: bool
 ) -> Reading | None:
     """Return the reading of a column that is not written plainly, or whose points may separate thousands."""

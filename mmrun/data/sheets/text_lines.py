@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, AnyStr
+from typing import IO, AnyStr, TypeVar
 
 from mmrun.data.limits import MAX_LINE_BYTES
 from mmrun.data.sheets.encoding import SAMPLE_BYTES, describe_guess
 from mmrun.errors import DataError
+
+T = TypeVar("T")
 
 
 def read_lines(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:
@@ -40,3 +42,29 @@ def find_encoding_problem(text: str, path: Path) -> str:
         sample = file.read(SAMPLE_BYTES)
     content = text.encode("utf-8", "surrogateescape")
     return f"is not UTF-8 text; {describe_guess(content, sample)}"
+
+
+def check_decoding(rows: Iterator[T], path: Path) -> Iterator[T]:
+    """Yield rows of a file.
+
+    Args:
+        rows: read from the file.
+        path: of the file.
+
+    Raises:
+        DataError: the file as a whole is damaged text.
+    """
+    try:
+        yield from rows
+    except UnicodeError as error:
+        raise build_decoding_error(path, error) from None
+
+
+def build_decoding_error(path: Path, error: UnicodeError) -> DataError:
+    """Return the error of a file that cannot be decoded.
+
+    Args:
+        path: of the file.
+        error: what the decoder says.
+    """
+    return DataError(f"{path.name}: cannot be decoded ({error}); save it as UTF-8")

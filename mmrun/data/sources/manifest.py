@@ -1,9 +1,7 @@
 """The user's own data: a CSV, JSON Lines or Parquet file whose cells are file names, texts, numbers and targets."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
@@ -12,32 +10,32 @@ import numpy as np
 
 from mmrun.data import cells, infer, limits
 from mmrun.data.align.options import Alignment, list_times, parse_alignments
-from mmrun.data.align.rows import check_alignments, read_modality
+from mmrun.data.align.rows import read_modality
 from mmrun.data.checks.suspicious import find_suspicious
+from mmrun.data.decoding_options import DecodingOptions
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.file_resolver import FileResolver
+from mmrun.data.fingerprint import add_contents, compute_fingerprint
 from mmrun.data.folders.opened import Opened
 from mmrun.data.folders.recognize import HINT, open_path
 from mmrun.data.folders.root import choose_root
 from mmrun.data.folds import EVERY_FOLD, parse_fold, split_by_fold
-from mmrun.data.items import ItemOptions, Pooling
+from mmrun.data.items import Pooling
 from mmrun.data.labels import Label, encode_target, get_label_parser
-from mmrun.data.names import collect_names, normalize_name, shorten
+from mmrun.data.names import collect_names, normalize_name
 from mmrun.data.packed import PackedValues, is_present
-from mmrun.data.preprocess.items import has_items
-from mmrun.data.schema import Layout, Names, Schema, infer_layout, resolve_schema
+from mmrun.data.schema import Layout, Names, Roles, Schema, infer_layout, resolve_schema
+from mmrun.data.sheets.chunks import SAMPLE_ROWS
 from mmrun.data.sheets.formats import format_to_json
-from mmrun.data.sheets.readings import apply_readings, infer_readings
-from mmrun.data.sheets.sheet import SAMPLE_ROWS, Reading, Sheet
-from mmrun.data.split import compute_split_labels, has_target, make_split
+from mmrun.data.sheets.readings import apply_readings, infer_readings, select_readings
+from mmrun.data.sheets.sheet import Locations, Reading, Sheet
+from mmrun.data.split import resolve_split
 from mmrun.data.split_names import describe_split_names, map_split_names, normalize_split
-from mmrun.data.table import Column, SeriesLayout, Table, Target
+from mmrun.data.table import Column, SeriesLayout, Table
 from mmrun.errors import ConfigError, DataError
 from mmrun.values import NonNegativeInt, Range
 
-FILE_KINDS = ("image", "audio", "points")  # a cell can name several of these
 ItemCount = Annotated[int, Range(at_least=1, at_most=limits.MAX_ITEMS)]
-MIN_TRAINING_ROWS = 10  # from which rows are drawn for a split that the file lacks
 
 
 def manifest(
@@ -98,30 +96,28 @@ def manifest(
         ConfigError: an argument does not fit the file.
         DataError: the file, or a row of it with on_error=raise, cannot be used.
     """
-    _check_on_error(on_error)
+    if on_error not in ("raise", "skip"):
+        raise ConfigError(f"dataset.on_error: '{on_error}'; choose raise or skip")
     cache = None if digests is None else digests.folder
-    opened = open_path(require_path(path, hint), cache, encoding=encoding, hint=hint)
-    sheet = opened.sheet
-    decoding = Decoding(items or {}, max_items, layout or {}, parse_alignments(align))
-    roles = (columns, kinds, target, split, group, id, fold, fold_column, list_times(decoding.align))
-    readings, file_columns = _infer_columns(sheet.head(), read, task, *roles)
+    opened = open_path(_require_path(path, hint), cache, encoding=encoding, hint=hint)
+    decoding = DecodingOptions(items or {}, max_items, layout or {}, parse_alignments(align))
+    roles = Roles(columns, kinds, target, split, group, id, fold, fold_column, list_times(decoding.align))
+    readings, file_columns = _infer_columns(opened.sheet.head(), read, task, roles)
     decoding.check(file_columns)
-    sheet = apply_readings(sheet, _select_readings(readings, file_columns))
+    sheet = apply_readings(opened.sheet, select_readings(readings, _list_used_columns(file_columns)))
     reader = cells.RowReader(sheet, on_error)
     schema = resolve_schema(sheet, file_columns, task, order)
-    if root:
-        folder, root_notes = Path(root).expanduser(), list[str]()
-    else:
-        folder, root_notes = choose_root(opened, _list_file_columns(file_columns))
+    folder, root_notes = choose_root(opened, _list_file_columns(file_columns), root)
     files = FileResolver(folder, allow_outside, cache=cache)
-    table = _build_table(opened, sheet, reader, schema, files, decoding, split_seed, fold)
+    raw_rows = _read_rows(sheet, reader, schema, files, decoding, fold)
+    table = _build_table(opened, sheet, reader, schema, files, decoding, raw_rows, split_seed)
     reading_notes = [reading.note for reading in sheet.readings.values() if reading.note]
     reading_warnings = [reading.warning for reading in sheet.readings.values() if reading.warning]
     return replace(
         table,
         root=folder,
         on_error=on_error,
-        fingerprint=_add_contents(table.fingerprint, files, digests, encoding),
+        fingerprint=add_contents(table.fingerprint, files, digests, encoding),
         old_fingerprint=table.fingerprint,
         notes=[*opened.notes, *root_notes, *table.notes, *reading_notes],
         warnings=[*table.warnings, *reading_warnings, *find_suspicious(table, group)],
@@ -159,43 +155,31 @@ def infer_modalities(
         ConfigError: an argument does not fit the file.
         DataError: the file cannot be read.
     """
-    sheet = open_path(require_path(path, hint), cache, SAMPLE_ROWS, encoding, hint).sheet
+    sheet = open_path(_require_path(path, hint), cache, SAMPLE_ROWS, encoding, hint).sheet
     times = list_times(parse_alignments(align))
-    roles = (columns, kinds, target, split, group, id, fold, fold_column, times)
-    return _infer_columns(sheet, read, task, *roles)[1].modalities
+    roles = Roles(columns, kinds, target, split, group, id, fold, fold_column, times)
+    return _infer_columns(sheet, read, task, roles)[1].modalities
 
 
 def _infer_columns(
-    head: Sheet,
-    read: Mapping[str, str] | None,
-    task: str | Mapping[str, str] | None,
-    columns: Mapping[str, Names] | None,
-    kinds: Mapping[str, str] | None,
-    target: Names,
-    split: str | None,
-    group: str | None,
-    id: str | None,
-    fold: int | None,
-    fold_column: str | None,
-    times: Sequence[str],
+    head: Sheet, read: Mapping[str, str] | None, task: str | Mapping[str, str] | None, roles: Roles
 ) -> tuple[dict[str, Reading], Layout]:
     """Infer from the first rows how cells are read, and what columns hold."""
-    raw_columns = _list_raw_columns(target, task, split, group, id, fold_column, *times)
-    readings = infer_readings(head, read, raw_columns)
-    sheet = apply_readings(head, readings)
-    return readings, infer_layout(sheet, columns, kinds, target, split, group, id, fold, fold_column, times)
+    readings = infer_readings(head, read, roles.list_names(task))
+    return readings, infer_layout(apply_readings(head, readings), roles)
+
+
+def _list_used_columns(layout: Layout) -> list[str]:
+    """Return the columns of the targets and of the modalities."""
+    used = list(layout.targets)
+    for modality in layout.modalities.values():
+        used += modality.columns
+    return used
 
 
 def _list_file_columns(layout: Layout) -> list[str]:
     """Return the columns whose cells may be names of files."""
     return [modality.columns[0] for modality in layout.modalities.values() if modality.kind != "tabular"]
-
-
-def _list_raw_columns(target: Names, task: str | Mapping[str, str] | None, *bookkeeping: str | None) -> set[str | None]:
-    """Return the columns whose cells are names: they are not read as numbers or dates."""
-    targets = [target] if isinstance(target, str) else list(target)
-    tasks = dict.fromkeys(targets, task) if task is None or isinstance(task, str) else task
-    return {*bookkeeping, *(name for name in targets if tasks.get(name) in ("classification", "multilabel"))}
 
 
 def describe(cache: Path | None = None, **arguments: Any) -> dict[str, str]:
@@ -208,81 +192,8 @@ def describe(cache: Path | None = None, **arguments: Any) -> dict[str, str]:
     return {name: modality.kind for name, modality in infer_modalities(cache=cache, **arguments).items()}
 
 
-class Decoding(NamedTuple):
-    """How the values of some modalities are decoded.
-
-    Attributes:
-        items: how several pictures or sounds of a row are read, by modality.
-        max_items: number that is read of a row; None: chosen from the training rows.
-        layout: of series, by modality.
-        align: of modalities whose cells name streams.
-    """
-
-    items: Mapping[str, Pooling]
-    max_items: int | None
-    layout: Mapping[str, SeriesLayout]
-    align: Mapping[str, Alignment]
-
-    def check(self, columns: Layout) -> None:
-        """Reject names that are no modality, or one of another kind.
-
-        Args:
-            columns: what the columns of the file hold.
-
-        Raises:
-            ConfigError: a name does not fit.
-        """
-        for key, names, kinds in (("items", self.items, FILE_KINDS), ("layout", self.layout, ("series",))):
-            fitting = [name for name, modality in columns.modalities.items() if modality.kind in kinds]
-            for name in names:
-                if name not in fitting:
-                    raise ConfigError(
-                        f"dataset.{key}.{name}: this is for modalities of the kind {' or '.join(kinds)} (there are "
-                        f"{', '.join(fitting) or 'none'})"
-                    )
-        check_alignments(self.align, columns.modalities)
-
-    def apply(self, name: str, column: Column) -> Column:
-        """Return the column of a modality with what decoding needs to know.
-
-        Args:
-            name: of the modality.
-            column: its raw values.
-        """
-        if column.kind == "series":
-            return column if name in self.align else replace(column, layout=self.layout.get(name, "auto"))
-        if column.kind in FILE_KINDS and (name in self.items or has_items(column)):
-            return replace(column, items=ItemOptions(self.items.get(name, "pooled"), self.max_items))
-        return column
-
-
-def _select_readings(readings: Mapping[str, Reading], layout: Layout) -> dict[str, Reading]:
-    """Return the readings of the columns that are used; raise an error where one has to be set."""
-    used = list(layout.targets)
-    for modality in layout.modalities.values():
-        used += modality.columns
-    selected = {name: readings[name] for name in used if name in readings}
-    for reading in selected.values():
-        if reading.error:
-            raise ConfigError(reading.error)
-    return selected
-
-
-def _check_on_error(on_error: str) -> None:
-    if on_error not in ("raise", "skip"):
-        raise ConfigError(f"dataset.on_error: '{on_error}'; choose raise or skip")
-
-
-def require_path(path: str | None, hint: str = HINT) -> str:
-    """Return the path that was given.
-
-    Args:
-        path: as typed.
-        hint: ends the error message if there is none.
-
-    Raises:
-        DataError: there is none.
-    """
+def _require_path(path: str | None, hint: str = HINT) -> str:
+    """Return the path that was given."""
     if path is None:
         raise DataError(f"dataset.path: no file is given; {hint}")
     return path
@@ -291,19 +202,39 @@ def require_path(path: str | None, hint: str = HINT) -> str:
 # ----------------------------------------------------------------------------------------------------------------- rows
 
 
-def _build_table(
-    opened: Opened,
+class RawRows(NamedTuple):
+    """The N rows of a file, before bad ones are left out.
+
+    Attributes:
+        values: by modality.
+        labels: by target.
+        ids: names of the rows.
+        groups: names of groups; None: rows are independent.
+        split: names of splits; None: the file gives none.
+        notes: what was inferred.
+        warnings: what may be a mistake.
+    """
+
+    values: dict[str, cells.RawValues]
+    labels: dict[str, PackedValues[Label | None]]
+    ids: Locations | PackedValues[str | None]
+    groups: PackedValues[str | None] | None
+    split: PackedValues[str | None] | None
+    notes: list[str]
+    warnings: list[str]
+
+
+def _read_rows(
     sheet: Sheet,
     reader: cells.RowReader,
     schema: Schema,
     files: FileResolver,
-    decoding: "Decoding",
-    split_seed: int,
+    decoding: DecodingOptions,
     fold: int | None,
-) -> Table:
-    """Parse all cells, and return the valid rows."""
+) -> RawRows:
+    """Parse all cells."""
     layout = schema.layout
-    notes, warnings = list(schema.notes), []
+    notes, warnings = list(schema.notes), list[str]()
     values: dict[str, cells.RawValues] = {}
     for name, modality in layout.modalities.items():
         read = read_modality(reader, name, modality, files, decoding.align, decoding.layout)
@@ -320,37 +251,46 @@ def _build_table(
     if split is not None:
         for name, column in labels.items():
             reader.require_labels(name, column, split)
+    return RawRows(values, labels, ids, groups, split, notes, warnings)
 
+
+def _build_table(
+    opened: Opened,
+    sheet: Sheet,
+    reader: cells.RowReader,
+    schema: Schema,
+    files: FileResolver,
+    decoding: DecodingOptions,
+    raw: RawRows,
+    split_seed: int,
+) -> Table:
+    """Return the valid rows."""
     rows = reader.select_valid_rows()
     targets = {}
     for name, task in schema.tasks.items():
-        column = labels[name].take(rows)
-        targets[name] = encode_target(task, column, name, sheet.name, schema.orders[name])
+        targets[name] = encode_target(task, raw.labels[name].take(rows), name, sheet.name, schema.orders[name])
+    modalities = schema.layout.modalities
     columns = {}
-    for name, modality in layout.modalities.items():
+    for name, modality in modalities.items():
         locations = sheet.locate_rows(modality.columns).take(rows)
         categorical = frozenset(sheet.columns_read_as("category")) & frozenset(modality.columns)
-        columns[name] = decoding.apply(name, Column(modality.kind, values[name].take(rows), locations, categorical))
-    group_of = None if groups is None else collect_names(groups.take(rows))
-    given_split = None if split is None else collect_names(split.take(rows))
+        column = Column(modality.kind, raw.values[name].take(rows), locations, categorical)
+        columns[name] = decoding.apply(name, column)
+    groups = None if raw.groups is None else collect_names(raw.groups.take(rows))
+    split = None if raw.split is None else collect_names(raw.split.take(rows))
+    lines = sheet.lines[rows] if reader.skipped else None
+    content = opened.hash_content()
     return Table(
-        ids=cast(Sequence[str], ids.take(rows)),
+        ids=cast(Sequence[str], raw.ids.take(rows)),
         columns=columns,
         targets=targets,
-        split=_resolve_split(sheet.name, given_split, targets, group_of, split_seed, notes),
-        fingerprint=_compute_fingerprint(
-            opened.hash_content(),
-            files.sizes,
-            schema,
-            sheet.lines[rows] if reader.skipped else None,
-            sheet.readings,
-            decoding.align,
-        ),
-        groups=group_of,
+        split=resolve_split(sheet.name, split, targets, groups, split_seed, raw.notes),
+        fingerprint=compute_fingerprint(content, files.sizes, schema, lines, sheet.readings, decoding.align),
+        groups=groups,
         skipped=reader.skipped,
-        notes=notes,
-        warnings=warnings,
-        fields={name: list(modality.columns) for name, modality in layout.modalities.items()},
+        notes=raw.notes,
+        warnings=raw.warnings,
+        fields={name: list(modality.columns) for name, modality in modalities.items()},
         formats={name: format_to_json(reading.format) for name, reading in sheet.readings.items() if reading.format},
     )
 
@@ -396,111 +336,3 @@ def _parse_split(mapping: Mapping[str, str], cell: object) -> str:
     if name not in mapping:
         raise DataError(f"'{cell}' is not a split; write train, val or test")
     return mapping[name]
-
-
-def _resolve_split(
-    name: str,
-    split: np.ndarray | None,
-    targets: Mapping[str, Target],
-    groups: np.ndarray | None,
-    seed: int,
-    notes: list[str],
-) -> np.ndarray:
-    """Return the split of each row, [N] str: that of the file, or a new one in which rows without a target are train.
-
-    No group is in two splits. What the file's split lacks is drawn from its training rows, with a note.
-    """
-    if split is not None:
-        if groups is not None:
-            _check_groups(name, split, groups)
-        return _complete_split(split, targets, groups, seed, notes)
-    labelled = np.all([has_target(target) for target in targets.values()], axis=0)
-    if groups is not None and not labelled.all():
-        raise DataError(
-            f"{name}: {(~labelled).sum()} rows have no target, and dataset.group is set; add a split column as well"
-        )
-    split = np.full(len(labelled), "train", dtype="<U5")
-    strata = compute_split_labels(next(iter(targets.values())))[labelled]
-    try:
-        split[labelled] = make_split(len(strata), seed, strata, groups)
-    except DataError as error:
-        raise DataError(f"{name}: {error}") from None
-    return split
-
-
-def _complete_split(
-    split: np.ndarray, targets: Mapping[str, Target], groups: np.ndarray | None, seed: int, notes: list[str]
-) -> np.ndarray:
-    """Return a split in which val and test have rows; a tenth of the training rows is moved to one that has none."""
-    labelled = np.all([has_target(target) for target in targets.values()], axis=0)
-    train = np.flatnonzero((split == "train") & labelled)
-    lacking = [part for part in ("val", "test") if not (split == part).any()]
-    if not lacking or len(train) < MIN_TRAINING_ROWS:
-        return split
-    strata = compute_split_labels(next(iter(targets.values())))[train]
-    drawn = make_split(len(train), seed, strata, None if groups is None else groups[train])
-    completed = split.copy()
-    for part in lacking:
-        rows = train[drawn == part]
-        completed[rows] = part
-        notes.append(f"no row is in {part}: {len(rows)} of the training rows are drawn for it (dataset.split_seed)")
-    return completed
-
-
-def _check_groups(name: str, split: np.ndarray, groups: np.ndarray) -> None:
-    """Raise an error if a group is in two splits."""
-    names, group = np.unique(groups, return_inverse=True)
-    parts, part = np.unique(split, return_inverse=True)
-    group_of_pair, part_of_pair = np.divmod(np.unique(group * len(parts) + part), len(parts))
-    torn = np.flatnonzero(np.diff(group_of_pair) == 0)
-    if len(torn):
-        first, second = parts[part_of_pair[torn[0] : torn[0] + 2]]
-        label = shorten(str(names[group_of_pair[torn[0]]]))
-        raise DataError(f"{name}: group '{label}' is in {first} and in {second}; keep the rows of a group in one split")
-
-
-def _compute_fingerprint(
-    content: str,
-    sizes: Mapping[str, int],
-    schema: Schema,
-    lines: np.ndarray | None,
-    readings: Mapping[str, Reading],
-    alignments: Mapping[str, Alignment],
-) -> str:
-    """Hash the file, the names and sizes of those that it names, and how it is read.
-
-    Absolute paths are left out, so that it is the same on every machine.
-
-    Args:
-        content: digest of the user's file, or of what a folder says of its rows.
-        sizes: of the files that it names.
-        schema: what its columns mean.
-        lines: of the valid rows; None: all are valid.
-        readings: of its columns.
-        alignments: by modality.
-    """
-    layout = schema.layout
-    modalities = {name: [modality.kind, modality.columns] for name, modality in layout.modalities.items()}
-    orders = {name: list(order) for name, order in schema.orders.items() if order is not None}
-    formats = {name: f"{reading.kind} {reading.format}" for name, reading in readings.items() if reading.kind}
-    parts = [
-        content,
-        sorted(sizes.items()),
-        modalities,
-        schema.tasks,
-        layout.id,
-        layout.group,
-        [] if lines is None else lines.tolist(),
-        *([orders] if orders else []),
-        *([formats] if formats else []),
-        *([{name: asdict(alignment) for name, alignment in alignments.items()}] if alignments else []),
-    ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _add_contents(fingerprint: str, files: FileResolver, digests: FileDigests | None, encoding: str | None) -> str:
-    """Return a fingerprint that also covers the contents of the files that cells name, and the encoding."""
-    if files.sizes:
-        contents = files.digest_contents(FileDigests() if digests is None else digests)
-        fingerprint = hashlib.sha256(f"{fingerprint} {contents}".encode()).hexdigest()
-    return fingerprint if encoding is None else f"{fingerprint}-{encoding}"

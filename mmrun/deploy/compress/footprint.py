@@ -89,22 +89,13 @@ def _synchronize(device: torch.device) -> None:
 
 
 def count_nonzero(model: nn.Module) -> int:
-    """Count the parameters that are not zero.
-
-    Args:
-        model: any module.
-    """
+    """Count the parameters that are not zero."""
     return sum(int(parameter.detach().count_nonzero()) for parameter in model.parameters())
 
 
 @torch.no_grad()
 def measure_memory(model: nn.Module, call: Call) -> int:
-    """Return the bytes of the weights and of the largest layer's inputs and outputs; more is rarely needed at once.
-
-    Args:
-        model: in eval mode.
-        call: predicts one row with it.
-    """
+    """Return the bytes of the weights and of the largest layer's inputs and outputs; more is rarely needed at once."""
     largest = 0
 
     def observe(module: nn.Module, inputs: object, output: object) -> None:

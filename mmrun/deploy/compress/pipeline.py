@@ -24,6 +24,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.results.environment import describe_environment
 from mmrun.results.files import write_json
 from mmrun.results.folder import RunFolder
+from mmrun.results.folder_lock import lock_run
 from mmrun.results.schema import CompressionRecord, CompressionStep, Inference, RunMetrics
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
@@ -87,12 +88,6 @@ class Plan:
 def compress(source: Source, plan: Plan, path: Path, callback: Callback) -> RunFolder:
     """Write a compressed run; continue its fine-tuning if that was interrupted.
 
-    Args:
-        source: the run.
-        plan: how.
-        path: of the new run folder.
-        callback: observes fine-tuning, and gets messages.
-
     Returns:
         The folder of the finished run.
 
@@ -112,7 +107,7 @@ def compress(source: Source, plan: Plan, path: Path, callback: Callback) -> RunF
     for note in material.notes:
         callback.on_message(note)
     structure = describe_structure(material.model, _build_original(source), material.drops)
-    with folder.lock():
+    with lock_run(folder):
         _start(source, folder, plan, structure)
         try:
             _finish(source, folder, plan, material, callback)

@@ -21,11 +21,7 @@ class Quality(NamedTuple):
     value: float
 
     def measure_drop(self, after: "Quality") -> float:
-        """Return by how much another model is worse; below 0 if it is better.
-
-        Args:
-            after: of that model.
-        """
+        """Return by how much another model is worse; below 0 if it is better."""
         sign = 1 if run_metrics.higher_is_better(self.metric) else -1
         return round(sign * (self.value - after.value), 9)  # 0.83 - 0.82 is 0.01
 

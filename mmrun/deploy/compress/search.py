@@ -53,11 +53,7 @@ class Wish:
     finetune_epochs: float
 
     def is_reached(self, ratios: Ratios) -> bool:
-        """Return whether a model is small and fast enough.
-
-        Args:
-            ratios: of the model.
-        """
+        """Return whether a model is small and fast enough."""
         return all(ratios[name] <= limit for name, limit in self.targets.items() if name in ratios)
 
 
@@ -114,11 +110,6 @@ class Findings:
 def search(source: Source, wish: Wish, callback: Callback) -> Findings:
     """Measure all combinations of steps, and judge the most promising of those that reach the targets.
 
-    Args:
-        source: the run, with its data.
-        wish: what is needed.
-        callback: gets messages and the progress.
-
     Raises:
         ConfigError: the data of the run are not there.
     """
@@ -145,11 +136,7 @@ def search(source: Source, wish: Wish, callback: Callback) -> Findings:
 
 
 def describe_targets(targets: Ratios) -> str:
-    """Return ratios by name as they are typed: latency=0.5 file=0.3.
-
-    Args:
-        targets: ratios by name.
-    """
+    """Return ratios by name as they are typed: latency=0.5 file=0.3."""
     return " ".join(f"{name}={ratio:.3g}" for name, ratio in targets.items())
 
 

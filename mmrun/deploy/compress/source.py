@@ -32,7 +32,6 @@ from mmrun.types import Batch
 EXAMPLE_ROWS = 4  # on which shapes are traced
 CALIBRATION_ROWS = 256  # at most, from which ranges of activations are read
 TAYLOR_ROWS = 1024  # of the training rows, at most, from which importance is estimated
-IMPORTANCES = ("l1", "taylor")
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,6 @@ class Source:
 
     def check_calibration(self, quantization: Quantization) -> None:
         """Check that there are rows to read ranges of activations from, if they are needed.
-
-        Args:
-            quantization: how the run is quantized.
 
         Raises:
             ConfigError: there are none.

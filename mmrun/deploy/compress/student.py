@@ -74,12 +74,7 @@ def name_student(overrides: Sequence[str]) -> str:
 
 
 def list_overrides(teacher: RunFolder, overrides: Sequence[str]) -> list[str]:
-    """Return the overrides that a student is composed from.
-
-    Args:
-        teacher: a finished run.
-        overrides: in what the student differs.
-    """
+    """Return the overrides that a student is composed from."""
     kept = [word for word in teacher.read_overrides() if not HOW_IT_WAS_TRAINED.match(word)]
     return [*kept, *RECIPE, f"{TEACHER}={teacher.path.resolve()}", *overrides]
 

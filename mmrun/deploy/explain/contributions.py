@@ -23,12 +23,14 @@ class Contributions(NamedTuple):
         explained: number of the output that is explained [B].
         empty_score: of that output without any modality [B].
         shapley: by modality [B]; NaN where a row lacks it. They add up to the explained score less `empty_score`.
+        without: explained score without one modality, by modality [B].
     """
 
     scores: np.ndarray
     explained: np.ndarray
     empty_score: np.ndarray
     shapley: dict[str, np.ndarray]
+    without: dict[str, np.ndarray]
 
 
 def compute_contributions(
@@ -56,17 +58,15 @@ def compute_contributions(
     for subset in [(), *enumerate_subsets(modalities)]:
         values[subset] = _score_subset(scorer, subset, features, present)[rows, explained].astype(np.float64)
     shapley: dict[str, np.ndarray] = {}
+    without: dict[str, np.ndarray] = {}
     for modality, value in shapley_values(values, modalities).items():
         shapley[modality] = np.where(present[modality].cpu().numpy(), value, np.nan)
-    return Contributions(scores, explained, values[()], shapley)
+        without[modality] = values[tuple(name for name in modalities if name != modality)]
+    return Contributions(scores, explained, values[()], shapley, without)
 
 
 def check_modalities(modalities: list[str]) -> None:
-    """Raise a ConfigError if there are too many modalities to score all their subsets.
-
-    Args:
-        modalities: that the head reads.
-    """
+    """Raise a ConfigError if there are too many modalities to score all their subsets."""
     if len(modalities) > MAX_MODALITIES:
         raise ConfigError(
             f"{len(modalities)} modalities have {2 ** len(modalities):,} subsets; exact Shapley values are computed "

@@ -13,12 +13,7 @@ DIGITS = 6  # of each number
 
 
 def write_json(explanation: FileExplanation, stream: IO[str]) -> None:
-    """Write one JSON object: the summary, the rows, then the notes.
-
-    Args:
-        explanation: whose rows are read.
-        stream: to write to.
-    """
+    """Write one JSON object: the summary, the rows, then the notes."""
     metric = explanation.metric
     summary = {
         "run": explanation.run,

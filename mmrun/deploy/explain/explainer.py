@@ -126,11 +126,7 @@ class Explainer:
         self.notes: list[str] = []
 
     def describe_baseline(self, kind: str) -> str:
-        """Return what the values inside a modality are against.
-
-        Args:
-            kind: of the modality.
-        """
+        """Return what the values inside a modality are against."""
         return IMAGE_BASELINES[self.image_baseline].description if kind == "image" else BASELINES[kind]
 
     def explain(self, rows: Rows) -> Explanations:
@@ -148,6 +144,7 @@ class Explainer:
             columns, good, _ = self.predictor.decode_valid(rows, block)
             parts.append(self.compute_contributions(columns, good))
         contributions = self.join(parts)
+        saliency = [inside for _, inside in self.iterate_saliency(rows, numbers, contributions.explained)]
         return Explanations(
             ids=list(rows.ids),
             target=self.target.task.name,
@@ -156,7 +153,7 @@ class Explainer:
             explained=contributions.explained,
             empty_scores=contributions.empty_score,
             contributions=contributions.shapley,
-            saliency=self.compute_saliency(rows, numbers, contributions.explained),
+            saliency=saliency,
             notes=list(self.notes),
         )
 
@@ -181,35 +178,31 @@ class Explainer:
         """
         no_scores, none = np.zeros((0, self.target.task.num_outputs), np.float32), np.zeros(0)
         shapley: dict[str, np.ndarray] = {}
+        without: dict[str, np.ndarray] = {}
         for modality in self.scorer.modalities:
             shapley[modality] = np.concatenate([none, *(part.shapley[modality] for part in parts)])
+            without[modality] = np.concatenate([none, *(part.without[modality] for part in parts)])
         return Contributions(
             np.concatenate([no_scores, *(part.scores for part in parts)]),
             np.concatenate([none.astype(np.int64), *(part.explained for part in parts)]),
             np.concatenate([none, *(part.empty_score for part in parts)]),
             shapley,
+            without,
         )
 
-    def compute_saliency(self, rows: Rows, numbers: np.ndarray, explained: np.ndarray) -> list[dict[str, Saliency]]:
-        """Compute the saliency inside each modality.
+    def iterate_saliency(
+        self, rows: Rows, numbers: np.ndarray, explained: np.ndarray
+    ) -> Iterator[tuple[Batch, dict[str, Saliency]]]:
+        """Yield each row as a batch, and the saliency inside each modality that it has.
 
         Args:
             rows: raw values.
             numbers: of the rows to explain [n].
             explained: number of the output that is explained in each of these [n].
 
-        Returns:
-            By row, then by modality that the row has.
-
         Raises:
             DataError: a row cannot be decoded.
         """
-        return [saliency for _, saliency in self.iterate_saliency(rows, numbers, explained)]
-
-    def iterate_saliency(
-        self, rows: Rows, numbers: np.ndarray, explained: np.ndarray
-    ) -> Iterator[tuple[Batch, dict[str, Saliency]]]:
-        """Yield each row as a batch, and the saliency inside each modality that it has; see `compute_saliency`."""
         for number, output in zip(numbers.tolist(), explained.tolist(), strict=True):
             columns, _, _ = self.predictor.decode_valid(rows, np.array([number]))
             [batch] = self._load(columns, np.array([0]), 1)

@@ -34,6 +34,7 @@ class ExplainedRow:
         explained: number of the explained output.
         empty_score: its score without any modality.
         contributions: exact Shapley value of each modality that the row has.
+        without: explained score without each of these.
         saliency: inside each of these.
         raw: their values in the file.
         batch: the row as the model reads it.
@@ -47,6 +48,7 @@ class ExplainedRow:
     explained: int
     empty_score: float
     contributions: dict[str, float]
+    without: dict[str, float]
     saliency: dict[str, Saliency]
     raw: dict[str, object]
     batch: Batch
@@ -215,7 +217,6 @@ def _explain_one_by_one(
         is_known = truth is not None and bool(visible[row])
         prediction = describe_scores(target, contributions.scores[row])
         true_label = describe_truth(target, truth[row]) if truth is not None and is_known else None
-        shapley = {name: float(values[row]) for name, values in contributions.shapley.items() if name in saliency}
         output = int(contributions.explained[row])
         score, scale = float(contributions.scores[row, output]), target.scale_of(output)
         num_incomplete += not all(is_complete(part, score, scale) for part in saliency.values())
@@ -227,7 +228,8 @@ def _explain_one_by_one(
             scores=contributions.scores[row],
             explained=output,
             empty_score=float(contributions.empty_score[row]),
-            contributions=shapley,
+            contributions={name: float(contributions.shapley[name][row]) for name in saliency},
+            without={name: float(contributions.without[name][row]) for name in saliency},
             saliency=saliency,
             raw={modality: rows.columns[modality].values[number] for modality in saliency},
             batch=batch,

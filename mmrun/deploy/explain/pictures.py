@@ -19,12 +19,7 @@ RESAMPLE = Image.Resampling
 
 
 def fit_size(height: int, width: int) -> tuple[int, int]:
-    """Return the width and height at which a picture is shown.
-
-    Args:
-        height: of the picture.
-        width: of the picture.
-    """
+    """Return the width and height at which a picture is shown."""
     scale = SIDE / max(height, width)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -56,12 +51,7 @@ def to_spectrogram_image(cells: np.ndarray) -> Image.Image:
 
 
 def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Resize a picture; one that becomes larger keeps its pixels visible.
-
-    Args:
-        image: any picture.
-        size: width and height.
-    """
+    """Resize a picture; one that becomes larger keeps its pixels visible."""
     return image.resize(size, RESAMPLE.NEAREST if size[0] > image.width else RESAMPLE.LANCZOS)
 
 
@@ -88,11 +78,7 @@ def overlay(image: Image.Image, values: np.ndarray, size: tuple[int, int], opaci
 
 
 def to_data_uri(image: Image.Image) -> str:
-    """Return a picture as a URI that holds it.
-
-    Args:
-        image: small.
-    """
+    """Return a picture as a URI that holds it."""
     stream = io.BytesIO()
     image.convert("RGB").save(stream, "JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -38,12 +38,7 @@ class Scorer:
         return {modality: self.encode_modality(modality, batch.inputs[modality]) for modality in self.modalities}
 
     def encode_modality(self, modality: str, x: Input) -> Features:
-        """Encode one modality.
-
-        Args:
-            modality: its name.
-            x: the input of its encoder.
-        """
+        """Encode one modality."""
         return self.predictor.model.encode_modality(modality, x)
 
     def score(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:

@@ -22,11 +22,7 @@ class Tap:
     side: Literal["input", "output"] = "output"
 
     def read(self, forward: Callable[[], object]) -> Tensor:
-        """Return the tensor of one forward pass.
-
-        Args:
-            forward: runs the encoder.
-        """
+        """Return the tensor of one forward pass."""
         tensors: list[Tensor] = []
 
         def keep(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> None:
@@ -42,11 +38,7 @@ class Tap:
 
     @contextmanager
     def replace(self, value: Tensor) -> Iterator[None]:
-        """Replace the tensor in every forward pass inside the block.
-
-        Args:
-            value: in its place.
-        """
+        """Replace the tensor in every forward pass inside the block."""
 
         def replace_input(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             if args:

@@ -40,11 +40,7 @@ class ExplainedTarget:
         return isinstance(self.task, Regression)
 
     def scale_of(self, output: int) -> float:
-        """Return what counts as a large change of a score: 1 for a probability, else the number's training deviation.
-
-        Args:
-            output: its number.
-        """
+        """Return a large change of a score: 1 for a probability, else the deviation of the number in training."""
         return float(self.task.std[output]) if isinstance(self.task, Regression) else 1.0
 
     def choose_outputs(self, scores: np.ndarray) -> np.ndarray:
@@ -62,11 +58,7 @@ class ExplainedTarget:
 
 
 def name_outputs(task: Task) -> list[str]:
-    """Return the names of the classes, labels or numbers that a task predicts.
-
-    Args:
-        task: of any kind.
-    """
+    """Return the names of the classes, labels or numbers that a task predicts."""
     if isinstance(task, Classification):
         return task.classes
     if isinstance(task, Multilabel):

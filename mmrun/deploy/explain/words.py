@@ -40,11 +40,7 @@ class WordSplitter:
         self._tokenizer.enable_truncation(self.max_tokens)
 
     def split(self, text: str) -> Words:
-        """Find the words of a text.
-
-        Args:
-            text: as the user wrote it.
-        """
+        """Find the words of a text."""
         encoding = self._tokenizer.encode(text)
         word_of_token = np.full(self.max_tokens, -1, dtype=np.int64)
         spans: list[tuple[int, int]] = []

@@ -62,10 +62,6 @@ class Batcher(Generic[T, R]):
     def submit(self, item: T, num_rows: int) -> "Future[R]":
         """Queue an item.
 
-        Args:
-            item: to compute.
-            num_rows: of it.
-
         Raises:
             QueueFullError: too many rows wait, or the batcher is closed.
         """

@@ -15,7 +15,7 @@ from mmrun.data import limits
 from mmrun.deploy.serve.cells import ReadRow, read_rows
 from mmrun.deploy.serve.problems import RequestError
 from mmrun.deploy.serve.schema import Schema
-from mmrun.deploy.serve.scratch import RequestFiles, open_request_files
+from mmrun.deploy.serve.scratch import RequestFiles
 from mmrun.deploy.serve.settings import MIB, Settings
 from mmrun.errors import nearest
 
@@ -54,7 +54,7 @@ class BodyReader:
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise RequestError(415, "header Content-Encoding", "is not read", "send the body uncompressed")
         body = await self._read_bytes(request)
-        with self._hold(len(body)), open_request_files(self._folder) as files:
+        with self._hold(len(body)), RequestFiles(self._folder) as files:
             form = await self._parse_form(request, body) if content_type == FORM else None
             if len(body) > LARGE:
                 yield await asyncio.to_thread(self._read_rows, body, form, files)
@@ -62,9 +62,7 @@ class BodyReader:
                 yield self._read_rows(body, form, files)
 
     def _read_rows(self, body: bytes, form: dict[str, object] | None, files: RequestFiles) -> list[ReadRow]:
-        rows: list[object] = [form]
-        if form is None:
-            rows = self._parse_json(body)
+        rows: list[object] = self._parse_json(body) if form is None else [form]
         return read_rows(self._schema, self._check_rows(rows), files)
 
     async def _read_bytes(self, request: Request) -> bytes:

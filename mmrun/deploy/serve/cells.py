@@ -248,10 +248,6 @@ def _read_text(cell: Cell, where: str) -> str:
 
 
 def describe_type(value: object) -> str:
-    """Return what a JSON value is, with its article.
-
-    Args:
-        value: any.
-    """
+    """Return what a JSON value is, with its article."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", bytes: "a file"}
     return names.get(type(value), "null" if value is None else "a number")

@@ -40,13 +40,7 @@ class Gate:
         self._app, self._paths, self._metrics, self._log = app, paths, metrics, log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request.
-
-        Args:
-            scope: of the request.
-            receive: returns parts of its body.
-            send: takes parts of the answer.
-        """
+        """Answer a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -89,9 +83,5 @@ def _is_of_another_site(scope: Scope) -> bool:
 
 
 def answer_error(error: RequestError) -> JSONResponse:
-    """Return the answer to a request that cannot be answered as it is.
-
-    Args:
-        error: of the request.
-    """
+    """Return the answer to a request that cannot be answered as it is."""
     return JSONResponse(error.to_json(), error.status, error.headers)

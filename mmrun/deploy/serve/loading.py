@@ -13,11 +13,7 @@ MODEL, PREPROCESSING = "model.onnx", "preprocess.json"  # of an exported run
 
 
 def is_exported(path: Path) -> bool:
-    """Return whether a path is a folder that `mmrun export --format onnx` wrote.
-
-    Args:
-        path: that the user named.
-    """
+    """Return whether a path is a folder that `mmrun export --format onnx` wrote."""
     return (path / MODEL).is_file() and (path / PREPROCESSING).is_file()
 
 

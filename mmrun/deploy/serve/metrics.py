@@ -22,20 +22,12 @@ class Histogram:
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
-        """Count a value.
-
-        Args:
-            value: any number.
-        """
+        """Count a value."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
     def format(self, name: str) -> Iterator[str]:
-        """Yield the lines of the histogram.
-
-        Args:
-            name: of the metric.
-        """
+        """Yield the lines of the histogram."""
         total = 0
         for bound, count in zip((*self._bounds, "+Inf"), self._counts, strict=True):
             total += count
@@ -62,12 +54,7 @@ class ServerMetrics:
         self.queued_rows: Callable[[], int] = lambda: 0
 
     def count(self, path: str, status: int) -> None:
-        """Count a request.
-
-        Args:
-            path: that is served, or "other".
-            status: of the answer.
-        """
+        """Count a request."""
         self._requests[path, status] += 1
 
     def format(self) -> str:

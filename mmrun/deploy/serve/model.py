@@ -1,14 +1,18 @@
 """What a server asks of a model, and how scores become an answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from mmrun.data.preprocess.tabular import Cells
+from mmrun.deploy.rows import RowSpec
 from mmrun.deploy.serve.cells import ReadRow
 from mmrun.deploy.serve.problems import RequestError
 from mmrun.deploy.serve.schema import Schema, ServedTarget
+from mmrun.deploy.serve.values import RawValues, read_values
 
 Answer = dict[str, object]  # of one row, as JSON
+Scores = Mapping[int, Sequence[Sequence[float]]]  # by number of the row, then of the target: [C]
+Errors = dict[int, RequestError]  # by number of the row; `where` is a column or modality
 
 
 class ServedModel(Protocol):
@@ -26,9 +30,6 @@ class ServedModel(Protocol):
 
     def predict(self, requests: Sequence[Sequence[ReadRow]]) -> list[list[Answer] | RequestError]:
         """Predict the rows of several requests together.
-
-        Args:
-            requests: each with its rows.
 
         Returns:
             For each request an answer per row, or why one of its rows cannot be decoded.
@@ -48,6 +49,29 @@ class ServedModel(Protocol):
         ...
 
 
+def answer_requests(
+    run: RowSpec,
+    schema: Schema,
+    requests: Sequence[Sequence[ReadRow]],
+    score: Callable[[RawValues, Errors], Scores],
+) -> list[list[Answer] | RequestError]:
+    """Answer several requests, whose rows are predicted together.
+
+    Args:
+        run: how its rows are read.
+        schema: of its rows.
+        requests: each with its rows.
+        score: predicts the rows that have no error; adds the errors of those that cannot be decoded.
+    """
+    rows = [row for request in requests for row in request]
+    values, errors = read_values(run, schema, rows)
+    answers: dict[int, Answer] = {}
+    for number, row_scores in score(values, errors).items():
+        notes = _describe_unseen(run, {modality: of_rows[number] for modality, of_rows in values.items()})
+        answers[number] = describe_row(schema, rows[number], row_scores, notes)
+    return _split_answers(requests, answers, errors)
+
+
 def describe_row(schema: Schema, row: ReadRow, scores: Sequence[Sequence[float]], notes: Sequence[str]) -> Answer:
     """Return the answer to one row.
 
@@ -57,22 +81,17 @@ def describe_row(schema: Schema, row: ReadRow, scores: Sequence[Sequence[float]]
         scores: of each target.
         notes: what to know about the row.
     """
-    missing = find_missing(schema, row)
+    missing = _find_missing(schema, row)
     all_notes = [f"no {name}: predicted without it" for name in missing]
     all_notes += [f"'{name}' is a target, and not read" for name in row.ignored]
     predictions = {}
     for target, values in zip(schema.targets, scores, strict=True):
-        predictions[target.name] = describe_scores(target, values)
+        predictions[target.name] = _describe_scores(target, values)
     return {"id": row.id, "predictions": predictions, "notes": [*all_notes, *notes]}
 
 
-def find_missing(schema: Schema, row: ReadRow) -> list[str]:
-    """Return the modalities that a row lacks.
-
-    Args:
-        schema: of the run.
-        row: of a request.
-    """
+def _find_missing(schema: Schema, row: ReadRow) -> list[str]:
+    """Return the modalities that a row lacks."""
     missing = []
     for modality in schema.modalities:
         if not any(column.name in row.values for column in modality.fields):
@@ -80,13 +99,8 @@ def find_missing(schema: Schema, row: ReadRow) -> list[str]:
     return missing
 
 
-def describe_scores(target: ServedTarget, scores: Sequence[float]) -> Answer:
-    """Return the prediction of one target: a class, labels or a number, and the probability of each class or label.
-
-    Args:
-        target: of the run.
-        scores: [C].
-    """
+def _describe_scores(target: ServedTarget, scores: Sequence[float]) -> Answer:
+    """Return the prediction of one target: a class, labels or a number, and the probability of each class or label."""
     named = dict(zip(target.outputs, scores, strict=True))
     if target.task == "regression":
         return {"prediction": scores[0] if len(scores) == 1 else named}
@@ -95,16 +109,11 @@ def describe_scores(target: ServedTarget, scores: Sequence[float]) -> Answer:
     return {"prediction": max(named, key=lambda name: named[name]), "scores": named}
 
 
-def describe_unseen(preprocessors: Mapping[str, object], values: Mapping[str, object]) -> list[str]:
-    """Return a note on each category of a row that no training row has.
-
-    Args:
-        preprocessors: by modality.
-        values: raw ones of the row by modality; None where it lacks one.
-    """
+def _describe_unseen(run: RowSpec, values: Mapping[str, object]) -> list[str]:
+    """Return a note on each category of a row that no training row has."""
     notes = []
     for modality, value in values.items():
-        preprocessor = preprocessors[modality]
+        preprocessor = run.preprocessors[modality]
         if isinstance(preprocessor, Cells) and isinstance(value, Mapping):
             notes += [_describe_category(name, value[name]) for name in preprocessor.find_unknown(value)]
     return notes
@@ -115,16 +124,10 @@ def _describe_category(name: str, cell: object) -> str:
     return f"'{name}' is {described}: read as unknown"
 
 
-def split_answers(
-    requests: Sequence[Sequence[ReadRow]], answers: dict[int, Answer], errors: dict[int, RequestError]
+def _split_answers(
+    requests: Sequence[Sequence[ReadRow]], answers: Mapping[int, Answer], errors: Errors
 ) -> list[list[Answer] | RequestError]:
-    """Return the answers of each request, or the error of its first bad row.
-
-    Args:
-        requests: each with its rows.
-        answers: by number of the row in all requests.
-        errors: likewise; `where` is the modality.
-    """
+    """Return the answers of each request, or the error of its first bad row."""
     split: list[list[Answer] | RequestError] = []
     start = 0
     for request in requests:

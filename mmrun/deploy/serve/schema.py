@@ -1,9 +1,15 @@
 """What a served run reads and predicts."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
+
+from mmrun.data.preprocess.items import Items
+from mmrun.data.preprocess.tabular import Cells
+from mmrun.deploy.rows import RowSpec, name_columns
+
+if TYPE_CHECKING:
+    from mmrun.types import Preprocessor  # which imports torch
 
 MAX_CATEGORIES = 1000  # of a column that are listed
 
@@ -111,17 +117,27 @@ class Schema:
         return {"run": self.run, "inputs": inputs, "targets": targets}
 
 
-def describe_cell_field(column: str, modality: str, state: Mapping[str, Any]) -> Field:
-    """Return a column of a table.
+def build_schema(run: RowSpec, targets: list[ServedTarget]) -> Schema:
+    """Return what a run reads and predicts.
 
-    Args:
-        column: its name.
-        modality: that it belongs to.
-        state: of the preprocessor `Cells`.
+    Raises:
+        ConfigError: the columns of a tabular modality are not known.
     """
-    numeric, categories = state["numeric"], state["categories"]
-    if column in categories:
-        return Field(column, modality, "category", [name for name in categories[column] if name])
-    if column in numeric:
-        return Field(column, modality, "number", mean=numeric[column][0])
+    modalities = []
+    for name, spec in run.modalities.items():
+        columns = name_columns(run, name, spec)
+        fields = [_describe_field(column, name, spec["kind"], run.preprocessors[name]) for column in columns]
+        modalities.append(Modality(name, spec["kind"], fields))
+    return Schema(run.name, modalities, targets)
+
+
+def _describe_field(column: str, modality: str, kind: str, preprocessor: "Preprocessor") -> Field:
+    if not isinstance(preprocessor, Cells):  # a class of the user's own may read the cells of a table
+        type_name = "text" if kind == "tabular" else kind
+        return Field(column, modality, type_name, is_list=isinstance(preprocessor, Items))
+    if column in preprocessor.categories:
+        known = preprocessor.categories[column].numbers
+        return Field(column, modality, "category", [category for category in known if category])
+    if column in preprocessor.numeric:
+        return Field(column, modality, "number", mean=preprocessor.numeric[column].center)
     return Field(column, modality, "date")

@@ -1,15 +1,14 @@
 """Files that come as the content of a request, on the disk while it is answered."""
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 _numbers = itertools.count()
 
 
 class RequestFiles:
-    """The files of one request.
+    """The files of one request; they are removed when the context ends.
 
     Args:
         folder: of the server; other requests write there too.
@@ -19,33 +18,18 @@ class RequestFiles:
         self._folder = folder
         self._paths: list[Path] = []
 
-    def write(self, content: bytes, suffix: str = "") -> Path:
-        """Write a file and return its path.
+    def __enter__(self) -> "RequestFiles":
+        return self
 
-        Args:
-            content: of the file.
-            suffix: of its name.
-        """
-        path = self._folder / f"{next(_numbers)}{suffix}"
-        self._paths.append(path)
-        path.write_bytes(content)
-        return path
-
-    def remove(self) -> None:
-        """Remove all files."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         for path in self._paths:
             path.unlink(missing_ok=True)
 
-
-@contextmanager
-def open_request_files(folder: Path) -> Iterator[RequestFiles]:
-    """Remove the files of a request when the context ends.
-
-    Args:
-        folder: of the server.
-    """
-    files = RequestFiles(folder)
-    try:
-        yield files
-    finally:
-        files.remove()
+    def write(self, content: bytes, suffix: str = "") -> Path:
+        """Write a file, whose name ends in a suffix, and return its path."""
+        path = self._folder / f"upload-{next(_numbers)}{suffix}"  # a name that no other part of a message has
+        self._paths.append(path)
+        path.write_bytes(content)
+        return path

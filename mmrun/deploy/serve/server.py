@@ -25,11 +25,7 @@ class PatientProtocol(H11Protocol):  # type: ignore[misc]  # mypy reads uvicorn 
     """HTTP/1.1, closing a connection that sends no request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Start the clock of a new connection.
-
-        Args:
-            transport: of the connection.
-        """
+        """Start the clock of a new connection."""
         super().connection_made(transport)
         self.loop.call_later(HEADER_SECONDS, self._close_if_silent)
 
@@ -95,12 +91,7 @@ def _refuse_address(host: str, port: int, error: OSError) -> ConfigError:
 
 
 def run_server(app: App, address: socket.socket) -> None:
-    """Answer requests until SIGINT or SIGTERM; those in flight are answered first.
-
-    Args:
-        app: the application.
-        address: from `open_socket`.
-    """
+    """Answer requests until SIGINT or SIGTERM; those in flight are answered first."""
     config = uvicorn.Config(
         app.asgi,
         http=PatientProtocol,

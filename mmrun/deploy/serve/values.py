@@ -14,21 +14,12 @@ from mmrun.deploy.serve.problems import RequestError, from_message
 from mmrun.deploy.serve.schema import Modality, Schema
 from mmrun.errors import DataError
 
+RawValues = dict[str, list[object]]  # by modality, then by row; None where a row lacks it
 
-def read_values(
-    run: RowSpec, schema: Schema, rows: Sequence[ReadRow]
-) -> tuple[dict[str, list[object]], dict[int, RequestError]]:
-    """Read the values of each modality.
 
-    Args:
-        run: how its rows are read.
-        schema: of its rows.
-        rows: of requests.
-
-    Returns:
-        Values by modality, None where one is missing, and the errors by row.
-    """
-    values: dict[str, list[object]] = {modality.name: [] for modality in schema.modalities}
+def read_values(run: RowSpec, schema: Schema, rows: Sequence[ReadRow]) -> tuple[RawValues, dict[int, RequestError]]:
+    """Return the values of each modality, and the errors by number of the row."""
+    values: RawValues = {modality.name: [] for modality in schema.modalities}
     errors: dict[int, RequestError] = {}
     for number, row in enumerate(rows):
         for modality in schema.modalities:

@@ -4,6 +4,7 @@ import math
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
@@ -17,6 +18,9 @@ SILENCE = 1e-8  # floor of the power: 80 dB below the reference
 
 class LogMel(nn.Module):
     """Natural log of the power in mel bands, roughly standardised. It has no parameters and no saved buffers.
+
+    `waves` is for formats without complex numbers: with `build_waves()` instead of None, a convolution replaces the
+    FFT.
 
     Args:
         sample_rate: in Hz.
@@ -33,6 +37,7 @@ class LogMel(nn.Module):
 
     window: Tensor
     filters: Tensor
+    waves: Tensor | None
 
     def __init__(
         self,
@@ -51,6 +56,7 @@ class LogMel(nn.Module):
         self.normalize = normalize
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         self.register_buffer("filters", build_mel_filters(sample_rate, n_fft, n_mels, mel_scale), persistent=False)
+        self.register_buffer("waves", None, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Transform a batch of clips.
@@ -62,15 +68,30 @@ class LogMel(nn.Module):
             [B, n_mels, 1 + S // hop_length].
         """
         with torch.autocast(waveform.device.type, enabled=False):  # silence is below the precision of 16 bits
-            spectrum = torch.stft(
-                waveform.float(), self.n_fft, self.hop_length, window=self.window, return_complex=True
-            )
-            power = spectrum.real.square() + spectrum.imag.square()  # [B, n_fft // 2 + 1, frames]
+            power = self._compute_power(waveform.float())  # [B, n_fft // 2 + 1, frames]
             bands = self.filters @ power / self.window.sum().square()
             if self.normalize == "clip":
                 loudest = bands.amax(dim=(1, 2), keepdim=True).clamp(min=1e-20)
                 return ((bands / loudest).clamp(min=SILENCE).log() + 8.0) / 3.0
             return (bands.clamp(min=SILENCE).log() + 11.0) / 2.5
+
+    def _compute_power(self, waveform: Tensor) -> Tensor:
+        if self.waves is not None:
+            padded = F.pad(waveform[:, None], (self.n_fft // 2, self.n_fft // 2), mode="reflect")
+            real, imaginary = F.conv1d(padded, self.waves, stride=self.hop_length).chunk(2, dim=1)
+            return real.square() + imaginary.square()
+        spectrum = torch.stft(waveform, self.n_fft, self.hop_length, window=self.window, return_complex=True)
+        return spectrum.real.square() + spectrum.imag.square()
+
+    def build_waves(self) -> Tensor:
+        """Build the cosines, then the sines, whose products with a window are its Fourier transform.
+
+        Returns:
+            [2 * (n_fft // 2 + 1), 1, n_fft].
+        """
+        samples = torch.arange(self.n_fft, dtype=torch.float64)
+        angle = torch.outer(samples[: self.n_fft // 2 + 1], samples) * (2 * math.pi / self.n_fft)
+        return (torch.cat([angle.cos(), angle.sin()])[:, None] * self.window.double()).float()
 
 
 def build_mel_filters(sample_rate: int, n_fft: int, n_mels: int, mel_scale: MelScale) -> Tensor:

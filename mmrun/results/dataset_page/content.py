@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mmrun.data.checks.modality_statistics import ModalityStatistics
 from mmrun.data.checks.samples import Sample
-from mmrun.data.checks.statistics import ModalityStatistics, Statistics, TargetStatistics
+from mmrun.data.checks.statistics import Statistics, TargetStatistics
 from mmrun.data.table import SPLITS
 from mmrun.results.dataset_page.plots import plot_correlations, plot_distribution, plot_frequencies
 from mmrun.results.dataset_page.tables import tabulate_classes, tabulate_rows

@@ -13,11 +13,7 @@ LINE_WIDTH, LINE_HEIGHT = 160, 60  # units of a series' picture
 
 
 def render_html(page: Page) -> str:
-    """Render a page. Whatever comes from the data is escaped, or is a picture or sound that was encoded anew.
-
-    Args:
-        page: to be rendered.
-    """
+    """Render a page. Whatever comes from the data is escaped, or is a picture or sound that was encoded anew."""
     environment = build_environment(Path(__file__).parent)
     environment.tests.update(media=_is_media, lines=_is_lines, problem=_is_problem)
     environment.filters.update(data_uri=_encode, points=_draw_points)

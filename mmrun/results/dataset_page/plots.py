@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mmrun.data.checks.statistics import Correlations, Distribution, Frequencies
+from mmrun.data.checks.distributions import Distribution, Frequencies
+from mmrun.data.checks.statistics import Correlations
 from mmrun.data.table import SPLITS
 from mmrun.results.report.charts import draw_heatmap, shorten_name
 from mmrun.results.report.plots import Plot
@@ -81,11 +82,7 @@ def plot_frequencies(name: str, frequencies: Frequencies, total_by_split: dict[s
 
 
 def plot_correlations(correlations: Correlations) -> Plot:
-    """Plot the correlations between columns as a heat map.
-
-    Args:
-        correlations: of the columns.
-    """
+    """Plot the correlations between columns as a heat map."""
     names = [shorten_name(name) for name in correlations.names]
     caption = "Pearson correlation between columns of numbers, over the rows that have both"
     alt = f"{caption}: {_describe_strongest(correlations)}."

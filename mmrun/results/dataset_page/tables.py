@@ -14,11 +14,7 @@ KIND_NAMES = {
 
 
 def tabulate_rows(statistics: Statistics) -> Table:
-    """Tabulate the rows of each split, and those without a target or a modality.
-
-    Args:
-        statistics: of the data set.
-    """
+    """Tabulate the rows of each split, and those without a target or a modality."""
     rows = [["all rows", "", *(f"{statistics.rows[split]:,}" for split in SPLITS)]]
     for name, target in statistics.targets.items():
         rows.append([name, "without this target", *_format_missing(target.hidden, statistics.rows)])
@@ -68,9 +64,6 @@ def _format_shares(counts: Mapping[str, int], totals: Mapping[str, int]) -> list
 
 def tabulate_numbers(statistics: Statistics) -> Table | None:
     """Tabulate what was measured: smallest, median and largest number, and how many are missing.
-
-    Args:
-        statistics: of the data set.
 
     Returns:
         The table; None where there are no numbers.

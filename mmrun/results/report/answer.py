@@ -9,7 +9,7 @@ from mmrun.results.curves import Crossing, Curves
 from mmrun.results.formatting import format_number, format_p_value
 from mmrun.results.ranks import Ranking
 from mmrun.results.report.findings import Findings, Setting
-from mmrun.results.selection import Group
+from mmrun.results.run_values import Group
 
 MIN_COST_DIFFERENCE = 0.1  # relative; smaller differences of a cost are not mentioned
 COSTS = {"seconds": "time", "flops": "FLOPs", "peak_memory": "memory", "trainable_parameters": "trainable parameters"}

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from mmrun.results.report.groups import format_group
 from mmrun.results.report.style import PlotKwargs, Styles, draw_legend
-from mmrun.results.selection import Group
+from mmrun.results.run_values import Group
 
 MAX_LETTERS = 30  # of a name
 COLORMAP = "cividis"  # looks the same to any colour vision, and in grey

@@ -13,12 +13,12 @@ from mmrun.results.classification import GRID, OneVsRestCurves
 from mmrun.results.folder import RunFolder
 from mmrun.results.predictions import list_tasks, parse_primary_head, read_predictions
 from mmrun.results.report.confusion import plot_confusion
-from mmrun.results.report.groups import collect_keys, describe_groups, drop_empty, format_group, map_groups
+from mmrun.results.report.groups import describe_groups, drop_empty, format_group, map_groups, merge_keys
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, draw_legend
+from mmrun.results.run_values import Group
 from mmrun.results.schema import RunRecord
-from mmrun.results.selection import Group
 
 MAX_MATRICES = 6  # groups whose confusion matrix is drawn
 
@@ -112,7 +112,7 @@ def build_section(groups: Mapping[Group, Iterable[RunRecord]], metric: str, styl
     summaries = drop_empty({group: summary.tasks for group, summary in summarized.items()})
     if not summaries:
         return None
-    tasks = collect_keys(summaries)
+    tasks = merge_keys(summaries.values())
     task = next((task for task in tasks if name.startswith(f"{task}.")), tasks[0])
     of_task: dict[Group, ClassificationSummary] = {}
     for group, by_task in summaries.items():

@@ -18,15 +18,11 @@ from mmrun.results.report.plots import Plot
 from mmrun.results.report.question import describe_comparison, drop_statistics, has_single_runs, write_title
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, assign_styles
+from mmrun.results.run_values import Group
 from mmrun.results.schema import CostName, RunRecord
-from mmrun.results.selection import Group
 
 MAX_PLOTTED_SETTINGS = 6
-COSTS = {
-    "flops": "FLOPs",
-    "seconds": "seconds of training",
-    "epochs": "epochs (each modality counts its share)",
-}
+COSTS = {"flops": "FLOPs", "seconds": "seconds of training", "epochs": "epochs (each modality counts its share)"}
 
 
 @dataclass(frozen=True)

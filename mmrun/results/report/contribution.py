@@ -15,12 +15,12 @@ from mmrun.results.evaluations import OWN_CEILINGS, find_unevaluated, read_evalu
 from mmrun.results.formatting import format_interval, format_number, format_signed
 from mmrun.results.report.charts import draw_bars, draw_heatmap
 from mmrun.results.report.evaluation import Evaluations
-from mmrun.results.report.groups import collect_keys, describe_groups, describe_means, format_group
+from mmrun.results.report.groups import describe_groups, describe_means, format_group, merge_keys
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles
+from mmrun.results.run_values import Group
 from mmrun.results.schema import RunRecord
-from mmrun.results.selection import Group
 from mmrun.results.table import Table
 
 TRAINED = "encoders trained alone"
@@ -139,13 +139,11 @@ def _tabulate_synergy(
 ) -> Table:
     """Tabulate what the fusion adds to the best modality alone, in one row for each group and source."""
     runs = list(chain.from_iterable(groups.values()))
-    modalities: dict[str, None] = {}
-    for run in runs:
-        modalities.update(dict.fromkeys(run["config"]["encoder"]))
+    modalities = merge_keys(run["config"]["encoder"] for run in runs)
     rows = []
     for group, of_group in groups.items():
         for source, pairs in _pair_fused_and_unimodal(of_group, runs, split, metric).items():
-            cells = _format_synergy(pairs, list(modalities), lower_is_better)
+            cells = _format_synergy(pairs, modalities, lower_is_better)
             rows.append([format_group(group), source, *cells])
     header = ["group", "unimodal source", "runs", "fused"]
     for modality in modalities:
@@ -328,7 +326,7 @@ def plot_shapley_values(values: Mapping[Group, Mapping[str, Sequence[float]]], m
     Returns:
         A bar chart.
     """
-    modalities = collect_keys(values)
+    modalities = merge_keys(values.values())
 
     def draw(axes: Axes) -> None:
         draw_bars(axes, values, modalities, styles)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -12,17 +13,17 @@ from mmrun.results.formatting import format_number, format_signed
 from mmrun.results.report.charts import draw_bars
 from mmrun.results.report.evaluation import Evaluations
 from mmrun.results.report.groups import (
-    collect_keys,
     describe_groups,
     describe_means,
     drop_empty,
     format_group,
     map_groups,
+    merge_keys,
 )
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles
-from mmrun.results.selection import Group
+from mmrun.results.run_values import Group
 from mmrun.results.table import Table
 
 Drift = dict[str, list[EncoderDrift]]  # by modality, one for each run
@@ -39,10 +40,6 @@ class ProbeChange(NamedTuple):
 
 def build_section(evaluations: Evaluations, styles: Styles) -> Section | None:
     """Build the section from the groups in which a stage before the last one trained an encoder.
-
-    Args:
-        evaluations: by group.
-        styles: of the groups.
 
     Returns:
         The section; None where no run has an encoder that a later stage could change.
@@ -71,11 +68,8 @@ def _collect_drift(evaluations: Iterable[Evaluation]) -> Drift:
 
 def _collect_tasks(drifts: Iterable[Drift]) -> list[str]:
     """Return the tasks that linear probes were fitted to, in the order of first appearance."""
-    tasks: dict[str, None] = {}
-    for drift in drifts:
-        for runs in drift.values():
-            tasks.update(dict.fromkeys(runs[0]["probe"]))
-    return list(tasks)
+    by_encoder = chain.from_iterable(drift.values() for drift in drifts)
+    return merge_keys(runs[0]["probe"] for runs in by_encoder)
 
 
 def _tabulate(drifts: Mapping[Group, Drift], tasks: Sequence[str]) -> Table:
@@ -128,7 +122,7 @@ def plot_cka(drifts: Mapping[Group, Drift], styles: Styles) -> Plot:
         values[group] = {}
         for modality, runs in drift.items():
             values[group][modality] = _list_cka(runs)
-    modalities = collect_keys(values)
+    modalities = merge_keys(values.values())
 
     def draw(axes: Axes) -> None:
         draw_bars(axes, values, modalities, styles)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from mmrun.results.evaluation_schema import Evaluation
 from mmrun.results.evaluations import read_evaluation
 from mmrun.results.report.groups import drop_empty, map_groups
+from mmrun.results.run_values import Group
 from mmrun.results.schema import RunRecord
-from mmrun.results.selection import Group
 
 Evaluations = dict[Group, list[Evaluation]]
 

@@ -6,15 +6,18 @@ from pathlib import Path
 
 from mmrun.errors import ConfigError, MmrunError
 from mmrun.results import selection
+from mmrun.results.comparability import describe_seeded_splits
 from mmrun.results.compare import Comparison, Question, check_family, choose_baseline, compare, correct_together
 from mmrun.results.curves import Curves, compare_across
 from mmrun.results.evaluations import check_evaluation
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import explain_damage, find_primary_metric
+from mmrun.results.predictions import check_predictions
 from mmrun.results.ranks import Ranking, rank
 from mmrun.results.report.logs import find_budget_unit, read_logged_evaluations
+from mmrun.results.run_values import Group, find_differing_keys, format_value, lookup, parse_number, parse_values
 from mmrun.results.schema import RunRecord
-from mmrun.results.selection import Group, find_differing_keys, format_value, group_runs, lookup, parse_number
+from mmrun.results.selection import group_runs
 
 BASELINES = ("holistic", "scratch")  # without --against, the first of these that has runs is the baseline
 
@@ -97,32 +100,14 @@ def compute_findings(
     """
     runs, notices = _leave_out_damaged(*selection.read_finished(folders))
     runs, without_compressed = selection.leave_out_compressed(selection.filter_runs(runs, conditions), question.by)
-    notices += without_compressed
-    if not question.metric:
-        question = replace(question, metric=_choose_metric(runs))
-    runs, left_out = selection.select_with_metric(runs, question.metric)
+    notices += [*without_compressed, *describe_seeded_splits(runs)]
     baseline_is_given = question.against is not None
+    question = replace(question, metric=question.metric or _choose_metric(runs))
+    runs, left_out = selection.select_with_metric(runs, question.metric)
     setting_keys = tuple(setting_keys) or _find_setting_keys(runs, [*question.by, *(question.paired or ["seed"])])
     cells = group_runs(runs, setting_keys)
-    question = replace(question, against=question.against or _choose_baseline(group_runs(runs, question.by)))
-    question, chosen = choose_baseline(group_runs(runs, question.by), question)
-    notices += chosen
-    if question.against is not None:
-        selection.match_baselines(
-            group_runs(runs, question.by), selection.parse_values(question.against)
-        )  # fails if it is unknown
-    question = replace(question, paired=question.paired or _choose_pairing(cells, question))
-    without_baseline = replace(question, against=None, paired=())
-    ordered = selection.order_groups(cells, {})
-    comparisons = []
-    for values in ordered:
-        answerable = question if _has_baseline(cells[values], question) else without_baseline
-        comparisons.append(compare(cells[values], answerable))
-    settings = []
-    comparisons = correct_together(comparisons, question.correct)
-    notices += check_family(comparisons)
-    for values, comparison in zip(ordered, comparisons, strict=True):
-        settings.append(Setting(values, cells[values], comparison))
+    question, chosen = _complete_question(question, runs, cells)
+    settings = _compare_settings(cells, question)
     return Findings(
         question=question,
         baseline_is_given=baseline_is_given,
@@ -130,21 +115,36 @@ def compute_findings(
         settings=settings,
         curves=_compute_curves(runs, question, setting_keys),
         ranking=_compute_ranking(runs, question, setting_keys, settings),
-        notices=[*notices, *left_out],
+        notices=[*notices, *chosen, *check_family([setting.comparison for setting in settings]), *left_out],
     )
 
 
+def _compare_settings(cells: Mapping[Group, list[RunRecord]], question: Question) -> list[Setting]:
+    """Compare the groups within each setting, without a baseline where a setting has no run of it."""
+    without_baseline = replace(question, against=None, paired=())
+    ordered = selection.order_groups(cells, {})
+    comparisons = []
+    for values in ordered:
+        answerable = question if _has_baseline(cells[values], question) else without_baseline
+        comparisons.append(compare(cells[values], answerable))
+    settings = []
+    for values, comparison in zip(ordered, correct_together(comparisons, question.correct), strict=True):
+        settings.append(Setting(values, cells[values], comparison))
+    return settings
+
+
 def _leave_out_damaged(runs: list[RunRecord], notices: list[str]) -> tuple[list[RunRecord], list[str]]:
-    """Return the runs whose log, evaluation.json and notes.json can be read; each other run adds a notice."""
+    """Return the runs whose further files can be read: log, evaluation, predictions, note; any other adds a notice."""
     intact, damaged = [], []
     for run in runs:
+        folder = RunFolder(run["folder"])
         try:
             read_logged_evaluations(run, find_budget_unit([run]))
             check_evaluation(run)
-            RunFolder(run["folder"]).read_note(run["config"])
+            check_predictions(folder, run)
+            folder.read_note(run["config"])
             intact.append(run)
         except (MmrunError, OSError) as error:
-            folder = RunFolder(run["folder"])
             damaged.append(f"{folder.name}: {explain_damage(folder, error)}")
     notices = [*notices, *selection.describe_damaged(damaged)]
     if not intact:
@@ -157,6 +157,17 @@ def _describe_values(keys: Iterable[str], values: Iterable[str]) -> str:
 
 
 # ------------------------------------------------------------------------------------- what the question leaves open
+
+
+def _complete_question(
+    question: Question, runs: list[RunRecord], cells: Mapping[Group, list[RunRecord]]
+) -> tuple[Question, list[str]]:
+    """Choose the baseline and the pairing; return the question, and a notice if a baseline was chosen for pairs."""
+    groups = group_runs(runs, question.by)
+    question, notices = choose_baseline(groups, replace(question, against=question.against or _choose_baseline(groups)))
+    if question.against is not None:
+        selection.match_baselines(groups, parse_values(question.against))  # fails if it is unknown
+    return replace(question, paired=question.paired or _choose_pairing(cells, question)), notices
 
 
 def _choose_metric(runs: Iterable[RunRecord]) -> str:
@@ -197,7 +208,7 @@ def _has_baseline(runs: list[RunRecord], question: Question) -> bool:
     """Return whether runs of the baseline are among some runs; a sweep may be incomplete."""
     if question.against is None:
         return True
-    against = selection.parse_values(question.against)
+    against = parse_values(question.against)
     joined = ",".join(against)
     for group in group_runs(runs, question.by):
         if ",".join(group) == joined or (len(against) == 1 and against[0] in group):
@@ -210,9 +221,7 @@ def _choose_pairing(cells: Mapping[Group, list[RunRecord]], question: Question) 
     if question.against is None:
         return ()
     for runs in cells.values():
-        if _has_baseline(runs, question) and not _share_seeds(
-            runs, question.by, selection.parse_values(question.against)
-        ):
+        if _has_baseline(runs, question) and not _share_seeds(runs, question.by, parse_values(question.against)):
             return ()
     return ("seed",)
 

@@ -1,17 +1,18 @@
 """The section on the modalities' gradients in training, as `trainer.log_modality_gradients=true` logs them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
 from mmrun.results.formatting import format_number, format_signed
-from mmrun.results.report.groups import drop_empty, format_group, map_groups
+from mmrun.results.report.groups import drop_empty, format_group, map_groups, merge_keys
 from mmrun.results.report.logs import LoggedEvaluation, extract_curve, read_logged_evaluations
 from mmrun.results.report.plots import Plot, describe_curves, make_curve_drawer
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles
+from mmrun.results.run_values import Group
 from mmrun.results.schema import CostName, RunRecord
-from mmrun.results.selection import Group
 from mmrun.results.table import Table
 
 MAX_PAIRS = 6  # pairs of modalities whose cosine is plotted
@@ -73,12 +74,8 @@ def _count_shares(evaluation: LoggedEvaluation) -> int:
 
 def _collect_names(logged: LoggedRuns, prefix: str) -> list[str]:
     """Return the logged names with a prefix, in the order of first appearance."""
-    names: dict[str, None] = {}
-    for runs in logged.values():
-        for evaluations in runs:
-            for evaluation in evaluations:
-                names.update(dict.fromkeys(evaluation.logged))
-    return [name for name in names if name.startswith(prefix)]
+    evaluations = chain.from_iterable(chain.from_iterable(logged.values()))
+    return [name for name in merge_keys(evaluation.logged for evaluation in evaluations) if name.startswith(prefix)]
 
 
 def _extract_curves(runs: Iterable[Sequence[LoggedEvaluation]], name: str) -> list[np.ndarray]:

@@ -1,12 +1,13 @@
 """Values by group of runs: name a group, drop those without values, describe all of them in one sentence."""
 
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
 
 from mmrun.results.formatting import format_number
-from mmrun.results.selection import Group
+from mmrun.results.run_values import Group
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
@@ -50,19 +51,9 @@ def drop_empty(by_group: Mapping[Group, SizedValue]) -> dict[Group, SizedValue]:
     return {group: values for group, values in by_group.items() if len(values)}
 
 
-def collect_keys(by_group: Mapping[Group, Mapping[str, object]]) -> list[str]:
-    """Return the keys that occur in the mapping of any group.
-
-    Args:
-        by_group: a mapping for each group, for example values by modality.
-
-    Returns:
-        Each key once, in the order of first appearance.
-    """
-    keys: dict[str, None] = {}
-    for values in by_group.values():
-        keys.update(dict.fromkeys(values))
-    return list(keys)
+def merge_keys(mappings: Iterable[Iterable[str]]) -> list[str]:
+    """Return the keys of several mappings, each once, in the order of first appearance."""
+    return list(dict.fromkeys(chain.from_iterable(mappings)))
 
 
 def describe_groups(by_group: Mapping[Group, Value], describe: Callable[[Value], str], separator: str = ": ") -> str:

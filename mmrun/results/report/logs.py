@@ -62,15 +62,16 @@ def read_logged_evaluations(run: RunRecord, unit: CostName) -> list[LoggedEvalua
         total += cost[unit]
     evaluations = []
     for event in folder.log.read_events():
-        if event.get("event") != "evaluated" or event.get("stage") not in spent_before:
+        name = event.get("stage")
+        if event.get("event") != "evaluated" or not isinstance(name, str) or name not in spent_before:
             continue
-        logged = {name: value for name, value in event.items() if name == unit or "/" in name}
+        logged = {key: value for key, value in event.items() if key == unit or "/" in key}
         problem = find_mismatch(logged, dict[str, float | None])
         if problem is None and logged.get(unit) is None:
             problem = f"{unit}: is missing"
         if problem is not None:
             raise DamagedError(f"{folder.log_file}: damaged, {problem}; {explain_mend(folder.log_file)}")
-        evaluations.append(LoggedEvaluation(spent_before[event["stage"]] + event[unit], event))
+        evaluations.append(LoggedEvaluation(spent_before[name] + event[unit], event))
     return evaluations
 
 

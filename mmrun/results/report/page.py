@@ -53,20 +53,13 @@ def build_environment(*folders: Path) -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(
-        render_plot=render_plot,
-        break_names=break_names,
-        sort_value=sort_value,
-        slugify=slugify,
-        version=__version__,
+        render_plot=render_plot, break_names=break_names, sort_value=sort_value, slugify=slugify, version=__version__
     )
     return environment
 
 
 def break_names(text: str) -> Markup:
     """Let names break after their underscores, where a table would be wider than the paper.
-
-    Args:
-        text: of a heading.
 
     Returns:
         The text with its markup escaped.

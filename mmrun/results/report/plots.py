@@ -15,8 +15,8 @@ from mmrun.results.ranks import Ranking
 from mmrun.results.report.groups import describe_groups, format_group, map_groups
 from mmrun.results.report.logs import average_curves
 from mmrun.results.report.style import GroupStyle, PlotKwargs, Styles, draw_legend
+from mmrun.results.run_values import Group
 from mmrun.results.schema import RunRecord
-from mmrun.results.selection import Group
 
 MAX_SINGLE_CURVES = 12  # groups with more runs are drawn as their mean alone
 WIDE = 10  # a cost axis over more than this factor is logarithmic

@@ -10,8 +10,8 @@ from mmrun.results.listing import list_tags
 from mmrun.results.report.findings import Findings
 from mmrun.results.report.groups import format_group
 from mmrun.results.report.section import Section
+from mmrun.results.run_values import Group, flatten, format_value, get_metric, lookup
 from mmrun.results.schema import RunRecord
-from mmrun.results.selection import Group, flatten, format_value, get_metric, lookup
 from mmrun.results.table import Table
 
 WORDS = ("tags", "note")  # columns of the user's, where a run has any
@@ -87,9 +87,6 @@ def _format_counts(counts: Mapping[str, int]) -> str:
 
 def build_run_section(findings: Findings) -> Section:
     """Build the section that lists every run.
-
-    Args:
-        findings: of the report.
 
     Returns:
         The section, folded.

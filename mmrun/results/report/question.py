@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mmrun.results import comparison_tables
 from mmrun.results.report.findings import Findings, Setting
+from mmrun.results.run_values import lookup
 from mmrun.results.schema import RunRecord
-from mmrun.results.selection import lookup
 from mmrun.results.table import Table
 
 MAX_NAMED_DATA = 3
@@ -19,9 +19,6 @@ WHY_BASELINE = {
 
 def write_title(findings: Findings) -> str:
     """Write the question of a report, with its data.
-
-    Args:
-        findings: of the report.
 
     Returns:
         "digits: which strategy has the highest test/accuracy?"; without a question where there is a single group.
@@ -47,9 +44,6 @@ def _name_data(run: RunRecord) -> str:
 
 def describe_comparison(findings: Findings) -> str:
     """Describe what is compared, by which test, and why one group is the baseline.
-
-    Args:
-        findings: of the report.
 
     Returns:
         One or two sentences.
@@ -78,20 +72,12 @@ def _explain_baseline(findings: Findings) -> str:
 
 
 def has_single_runs(setting: Setting) -> bool:
-    """Return whether every group of a setting is one run.
-
-    Args:
-        setting: of the report.
-    """
+    """Return whether every group of a setting is one run."""
     return all(row.n == 1 for row in setting.comparison.rows)
 
 
 def drop_statistics(table: Table, findings: Findings) -> Table:
     """Drop from a table of means what single runs do not have: deviation, interval, test.
-
-    Args:
-        table: of a setting with single runs.
-        findings: of the report.
 
     Returns:
         The values of the runs, and their differences to the baseline.

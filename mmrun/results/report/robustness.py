@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +11,11 @@ from matplotlib.axes import Axes
 from mmrun.results.evaluation_schema import ModalityRobustness, Robustness
 from mmrun.results.formatting import format_number, format_signed
 from mmrun.results.report.evaluation import Evaluations
-from mmrun.results.report.groups import describe_groups, drop_empty, format_group, map_groups
+from mmrun.results.report.groups import describe_groups, drop_empty, format_group, map_groups, merge_keys
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, draw_legend
-from mmrun.results.selection import Group
+from mmrun.results.run_values import Group
 from mmrun.results.table import Table
 
 
@@ -44,7 +45,7 @@ def build_section(evaluations: Evaluations, metric: str, styles: Styles) -> Sect
     if not robustness:
         return None
     severities = next(iter(robustness.values()))[0]["severities"]
-    modalities = _collect_modalities(robustness.values(), metric)
+    modalities = merge_keys(run["metrics"][metric] for run in chain.from_iterable(robustness.values()))
     plots = []
     for modality in modalities:
         by_group = drop_empty(map_groups(partial(_select, metric=metric, modality=modality), robustness))
@@ -58,15 +59,6 @@ def build_section(evaluations: Evaluations, metric: str, styles: Styles) -> Sect
     )
     table = _tabulate(robustness, modalities, severities, metric)
     return Section("Robustness to noise", text, [table], plots)
-
-
-def _collect_modalities(groups: Iterable[Sequence[Robustness]], metric: str) -> list[str]:
-    """Return the modalities that were corrupted, in the order of first appearance."""
-    modalities: dict[str, None] = {}
-    for runs in groups:
-        for run in runs:
-            modalities.update(dict.fromkeys(run["metrics"][metric]))
-    return list(modalities)
 
 
 def _select(runs: Iterable[Robustness], metric: str, modality: str) -> list[ModalityRobustness]:

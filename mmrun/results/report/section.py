@@ -35,9 +35,6 @@ class Section:
 def slugify(title: str) -> str:
     """Turn a section's title into the name of its anchor.
 
-    Args:
-        title: any text.
-
     Returns:
         Lower-case letters, digits and single hyphens.
     """
@@ -59,9 +56,6 @@ def make_file_stem(section: Section, plot: Plot) -> str:
 
 def make_file_name(name: str) -> str:
     """Turn a name into that of a file, without a suffix.
-
-    Args:
-        name: any text.
 
     Returns:
         At most MAX_FILE_NAME letters, digits, dots, hyphens and underscores.

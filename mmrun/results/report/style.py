@@ -6,10 +6,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from mmrun.results.selection import Group
+from mmrun.results.run_values import Group
 
-# Okabe & Ito (2008): distinguishable with any colour vision; the yellow, pale on white, comes last
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+# Okabe & Ito (2008), distinguishable with any colour vision; a violet replaces the yellow, which is too pale on white
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8833EE")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINE_STYLES = ("-", "--", ":", "-.")
 HATCHES = (None, "///", "xxx", "...")

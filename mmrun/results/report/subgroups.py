@@ -14,7 +14,7 @@ from mmrun.results.report.groups import describe_groups, drop_empty, format_grou
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, draw_legend
-from mmrun.results.selection import Group
+from mmrun.results.run_values import Group
 from mmrun.results.table import Table
 
 MAX_VALUES = 20  # values that are plotted: the largest, and the worst one of each group of runs

@@ -17,7 +17,6 @@ from mmrun.results.report.style import LINE_STYLES, PALETTE, PlotKwargs, draw_le
 from mmrun.results.run_plots.drawn import Drawn
 
 MAX_CURVES = 10  # of single classes in a plot
-THIN_COLORS = PALETTE[:6]  # a thin line in yellow cannot be seen on white
 
 
 @dataclass(frozen=True)
@@ -199,8 +198,8 @@ def plot_precision_recall(title: str, curves: Mapping[str, Curve], mean: OneVsRe
 def _assign_line_styles(names: Mapping[str, object]) -> dict[str, PlotKwargs]:
     styles: dict[str, PlotKwargs] = {}
     for number, name in enumerate(names):
-        cycle, color = divmod(number, len(THIN_COLORS))
-        styles[name] = {"color": THIN_COLORS[color], "linestyle": LINE_STYLES[cycle], "linewidth": 1.4}
+        cycle, color = divmod(number, len(PALETTE))
+        styles[name] = {"color": PALETTE[color], "linestyle": LINE_STYLES[cycle], "linewidth": 1.4}
     return styles
 
 

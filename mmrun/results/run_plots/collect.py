@@ -5,11 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from mmrun.errors import ConfigError, DamagedError, DataError
+from mmrun.errors import ConfigError, DataError
 from mmrun.results.classification import has_classes, match_outputs
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import determine_status, find_primary_metric
-from mmrun.results.predictions import StoredPredictions, list_tasks, parse_primary_head, read_predictions
+from mmrun.results.predictions import (
+    StoredPredictions,
+    check_predictions,
+    list_tasks,
+    parse_primary_head,
+    read_predictions,
+)
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.run_plots.classes import ClassPredictions, plot_classes
@@ -72,13 +78,12 @@ def build_run_section(folder: RunFolder, split: str, explanation: Path | None = 
 
 def _plot_predictions(folder: RunFolder, metrics: RunMetrics, only_split: str | None) -> Drawn:
     """Plot what was predicted for each split and task."""
+    check_predictions(folder, metrics)
     plots, notes = list[Plot](), list[str]()
     for split, per_task in metrics["per_class"].items():
         if only_split not in (None, split):
             continue
         for task in list_tasks(folder, split):
-            if task not in per_task:
-                raise DamagedError(f"{folder.metrics_file}: damaged, {split} has predictions but no metrics of {task}")
             per_class = per_task[task]
             predictions = read_predictions(folder, split, task, parse_primary_head(metrics))
             of_task, of_task_notes = _plot_task(f"{task} ({split})", per_class, predictions)

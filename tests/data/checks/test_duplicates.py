@@ -96,3 +96,12 @@ def test_an_image_of_two_splits_is_reported_though_other_modalities_differ(tmp_p
         lines.append(f"{25 if row == 2 else row}.png,{row}.5,{'ab'[row % 2]},{split}")
     (tmp_path / "my.csv").write_text("photo,age,label,split\n" + "\n".join(lines) + "\n")
     assert find(manifest(str(tmp_path / "my.csv"))) == {"shared": [2]}
+
+
+def test_rows_of_several_files_are_named_by_their_file(tmp_path):
+    (tmp_path / "data").mkdir()
+    for split, rows in (("test", range(12)), ("train", range(11, 30))):
+        lines = [f"{SENTENCE.format(row, row * 7, row * 31)},{'ab'[row % 2]}\n" for row in rows]
+        (tmp_path / "data" / f"{split}.csv").write_text("text,label\n" + "".join(lines))
+    [leak] = [finding for finding in audit(manifest(str(tmp_path / "data"))).findings if finding.kind == "leaks"]
+    assert leak.where == ["train.csv:2"]

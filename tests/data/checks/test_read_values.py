@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from mmrun.data.checks.read_values import read_image, read_points, read_recording, read_steps, read_values, read_words
+from mmrun.data.checks.read_values import READERS, read_values
 from mmrun.data.table import Column
 
 TIME = np.arange(8000) / 8000
@@ -29,7 +29,7 @@ RAMP = np.tile(np.arange(64, dtype=np.float32), (64, 1))
     ],
 )
 def test_recordings(samples, flags):
-    sample = read_recording((samples, 8000))
+    sample = READERS["audio"]((samples, 8000))
     assert sample.flags == flags
     assert sample.features.shape == (24 * 18,)
     assert np.isfinite(sample.features).all()
@@ -47,7 +47,7 @@ def test_recordings(samples, flags):
     ],
 )
 def test_image_arrays(pixels, flags):
-    sample = read_image(pixels)
+    sample = READERS["image"](pixels)
     assert sample.flags == flags
     assert sample.features.shape == (12 * 12 * 3,)
     assert np.isfinite(sample.features).all()
@@ -64,7 +64,7 @@ def test_image_arrays(pixels, flags):
 )
 def test_image_files(tmp_path, image, flags):
     image.save(tmp_path / "x.png")
-    sample = read_image(tmp_path / "x.png")
+    sample = READERS["image"](tmp_path / "x.png")
     assert (sample.flags, sample.facts.width) == (flags, image.width)
 
 
@@ -72,7 +72,7 @@ def test_an_image_that_is_rotated_to_be_seen(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(RAMP[:32].astype(np.uint8)).save(tmp_path / "x.jpg", exif=exif)
-    header = read_image(tmp_path / "x.jpg").facts
+    header = READERS["image"](tmp_path / "x.jpg").facts
     assert (header.width, header.height) == (32, 64)
 
 
@@ -80,7 +80,7 @@ def test_an_image_that_is_rotated_to_be_seen(tmp_path):
     ("text", "flags"), [("red", ()), ("猫", ()), ("😀", ()), ("7", ()), ("...", ("empty",)), (" \n", ("empty",))]
 )
 def test_texts(text, flags):
-    assert read_words(text).flags == flags
+    assert READERS["text"](text).flags == flags
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_texts(text, flags):
     ],
 )
 def test_series(series, flags):
-    sample = read_steps(np.array(series))
+    sample = READERS["series"](np.array(series))
     assert (sample.flags, sample.features.shape) == (flags, (6 * 72,))
 
 
@@ -108,7 +108,7 @@ def test_series(series, flags):
     ],
 )
 def test_points(points, flags):
-    value = read_points(np.array(points))
+    value = READERS["points"](np.array(points))
     assert (value.flags, value.features.shape) == (flags, (256,))
     assert value.features.sum() == pytest.approx(1)
 

@@ -118,3 +118,10 @@ def test_pictures_end_where_they_take_too_much_room(tmp_path, monkeypatch):
     drawn, notes = draw_samples(open_rows(tmp_path, "photo", ["a.png"] * 10))
     assert drawn == {}
     assert notes == ["samples end where pictures and sounds take more than 0 MiB"]
+
+
+def test_time_may_be_the_first_axis_of_a_series(tmp_path):
+    for row in range(10):
+        np.save(tmp_path / f"{row}.npy", np.ones((20 + row, 2)))
+    drawn, _ = draw_samples(open_rows(tmp_path, "wave", [f"{row}.npy" for row in range(10)]))
+    assert {sample.values["wave"].label.split(" ", 1)[1] for sample in drawn["a"]} == {"steps, channels: 2"}

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from mmrun.data.checks import statistics
+from mmrun.data.checks import modality_statistics, statistics
 from mmrun.data.checks.statistics import summarize
 from mmrun.data.sources.manifest import manifest
 
@@ -91,7 +91,7 @@ def test_correlations_of_columns_and_a_target_of_numbers(tmp_path):
 
 def test_many_rows_and_files_are_sampled_which_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(statistics, "MAX_ROWS", 20)
-    monkeypatch.setattr(statistics, "MAX_FILES", 5)
+    monkeypatch.setattr(modality_statistics, "MAX_FILES", 5)
     Image.new("L", (10, 5)).save(tmp_path / "a.png")
     path = write(tmp_path, "photo,n,label", [f"a.png,{row}.5,{'ab'[row % 2]}" for row in range(50)])
     result = summarize(manifest(path))

@@ -1,7 +1,7 @@
 """What the columns of a file may be, before a target is named."""
 
 from mmrun.data.checks.survey import survey
-from mmrun.data.sheets.sheet import read_sheet
+from mmrun.data.sheets.table_files import read_sheet
 
 
 def survey_file(folder):

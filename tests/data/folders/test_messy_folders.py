@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from pyarrow import ipc, parquet
 
+from mmrun.data import limits
 from mmrun.data.sources.manifest import describe, manifest
 from mmrun.errors import DataError
 from tests.data.files import error_of
@@ -252,6 +253,16 @@ def test_bad_rows_of_a_folder_can_be_skipped(tmp_path):
     assert len(table.ids) == 24
 
 
+def test_two_pictures_of_a_sample(tmp_path):
+    contents = {}
+    for number in range(12):
+        contents |= {f"{number:02}.png": PICTURE, f"{number:02}.cls": b"ab"[number % 2 :][:1]}
+    path = write_tar(tmp_path / "my.TAR", contents | {"03.jpg": PICTURE})
+    message = "03: 03.png and 03.jpg would be one cell, 'image'; rename one, as in 000.left.png"
+    assert error_of(DataError, path) == message
+    assert manifest(path, on_error="skip").skipped == [message]
+
+
 def test_bad_samples_can_be_skipped(tmp_path):
     contents = {}
     for number in range(12):
@@ -339,9 +350,7 @@ def test_a_link_out_of_a_folder(tmp_path):
 
 
 def test_an_archive_that_unpacks_to_too_much(tmp_path, monkeypatch):
-    from mmrun.data.folders import archives
-
-    monkeypatch.setattr(archives, "MIN_UNPACKED_CHECKED", 1 << 20)
+    monkeypatch.setattr(limits, "MIN_UNPACKED_CHECKED", 1 << 20)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/0.png", bytes(1 << 24))
     assert error_of(DataError, str(tmp_path / "bomb.zip")) == (
@@ -362,6 +371,16 @@ def test_an_archive_that_unpacks_to_too_much(tmp_path, monkeypatch):
 def test_damaged_archives(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     assert message in error_of(DataError, str(tmp_path / name))
+
+
+@pytest.mark.parametrize(("suffix", "error"), [("gz", "BadGzipFile"), ("bz2", "OSError"), ("xz", "LZMAError")])
+def test_an_archive_with_a_changed_byte(tmp_path, suffix, error):
+    path = tmp_path / f"my.tar.{suffix}"
+    write_tar(path, {"a/1.png": os.urandom(1_000_000), "b/1.png": b"2"}, f"w:{suffix}")
+    content = bytearray(path.read_bytes())
+    content[950_000] ^= 1
+    path.write_bytes(content)
+    assert error_of(DataError, str(path)) == f"{path.name}: is damaged or no archive ({error}); download it again"
 
 
 def test_a_truncated_archive_leaves_nothing_behind(tmp_path):

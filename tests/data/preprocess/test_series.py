@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mmrun.data.preprocess.series import Steps
+from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 from tests.data.preprocess.fitted import fitted
@@ -186,3 +187,11 @@ def test_resampled_rows_have_no_other_length():
     with pytest.raises(ConfigError) as error:
         Steps(num_steps=10, resample=5)
     assert str(error.value) == "preprocess.resample: cannot be combined with num_steps; set num_steps=auto"
+
+
+def test_null_is_a_gap_but_not_a_series():
+    assert np.isnan(read_series([1.0, None])).tolist() == [[False, True]]
+    with pytest.raises(
+        DataError, match=r"^the series is null at every step; leave the cell empty where there is none$"
+    ):
+        read_series([None, None])

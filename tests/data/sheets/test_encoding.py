@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmrun.data.sheets.sheet import read_sheet
+from mmrun.data.sheets.table_files import read_sheet
 from mmrun.errors import ConfigError, DataError
 
 TEXT = "größe,ort\nklein,Köln\ngroß,Łódź\n"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmrun.data.sheets.new_column import find_name_conflict, write_with_columns
-from mmrun.data.sheets.sheet import read_sheet
+from mmrun.data.sheets.table_files import read_sheet
 
 
 def extend(tmp_path, name: str, content: bytes, columns: dict, encoding: str | None = None) -> bytes:
@@ -83,3 +83,9 @@ def test_a_name_that_is_taken(tmp_path):
     assert find_name_conflict(csv, read_sheet(csv), "split") == "split"
     assert find_name_conflict(csv, read_sheet(csv), "fold") is None
     assert find_name_conflict(jsonl, read_sheet(jsonl), "fold") == "fold.a"
+
+
+def test_an_object_with_a_carriage_return_inside_is_one_line(tmp_path):
+    content = b'{"a": 1,\r"b": 2}\n{"a": 3}\r\n'
+    written = extend(tmp_path, "my.jsonl", content, {"split": ["train", "test"]})
+    assert written == b'{"a": 1,\r"b": 2, "split": "train"}\n{"a": 3, "split": "test"}\r\n'

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mmrun.data.packed import PackedValues
-from mmrun.data.sheets.sheet import read_sheet
+from mmrun.data.sheets.table_files import read_sheet
 from mmrun.data.sheets.write_rows import check_cells, write_rows
 from mmrun.errors import DataError
 

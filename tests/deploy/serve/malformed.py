@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import struct
 import zlib
 
@@ -85,7 +86,7 @@ BODIES = {  # JSON bodies: status, where
     b'{"rows": [{"note": "a", "id": "' + b"x" * 300 + b'"}]}': (422, "rows[0].id"),
     b'{"rows": [{"nots": "a"}]}': (422, "rows[0].nots"),
     b'{"rows": [{"note": "a", "": "b"}]}': (422, "rows[0]."),
-    b'{"rows": [{"note": "a", "\\ud800": "b"}]}': (422, "rows[0].\\ud800"),
+    b'{"rows": [{"note": "a", "\\ud800": "b"}]}': (400, "body"),
     b'{"rows": [{"body": {"wieght": 1}}]}': (422, "rows[0].body.wieght"),
     b'{"rows": [{"body": {"weight": 1}, "weight": 2}]}': (422, "rows[0].weight"),
     b'{"rows": [{"body": [1]}]}': (422, "rows[0].body"),
@@ -133,13 +134,18 @@ WRONG = {  # cells by column
 }  # fmt: skip
 
 
+HALF = re.compile("[\ud800-\udfff]")  # of a character
+
+
 def list_malformed():
     """Yield JSON bodies, and the status and the place of their errors."""
     for body, (status, where) in BODIES.items():
         yield body, status, where
     for column, cells in WRONG.items():
         for cell in cells:
-            is_nested = isinstance(cell, list | dict) or cell == "\ud800"
-            is_decoded_with_others = column == "weight" and not is_nested
-            where = "rows[0].body" if is_decoded_with_others else f"rows[0].{column}"
-            yield json.dumps({"rows": [{column: cell}]}).encode(), 422, where
+            body = json.dumps({"rows": [{column: cell}]}).encode()
+            if HALF.search(str(cell)):
+                yield body, 400, "body"
+                continue
+            is_decoded_with_others = column == "weight" and not isinstance(cell, list | dict)
+            yield body, 422, "rows[0].body" if is_decoded_with_others else f"rows[0].{column}"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mmrun.deploy.serve.cells import read_rows
 from mmrun.deploy.serve.problems import RequestError
 from mmrun.deploy.serve.schema import Field, Modality, Schema, ServedTarget
-from mmrun.deploy.serve.scratch import open_request_files
+from mmrun.deploy.serve.scratch import RequestFiles
 
 SCHEMA = Schema(
     "run",
@@ -35,7 +35,7 @@ NAMES = st.sampled_from(["file", "photo", "note", "body", "height", "city", "pul
 
 @pytest.fixture
 def files(tmp_path):
-    with open_request_files(tmp_path) as files:
+    with RequestFiles(tmp_path) as files:
         yield files
     assert list(tmp_path.iterdir()) == []
 
@@ -99,7 +99,7 @@ def test_names_that_mean_one_column_are_not_both_given(files):
 @given(row=JSON_VALUES | st.dictionaries(NAMES, JSON_VALUES, max_size=4))
 def test_any_row_is_read_or_a_clear_error(row):
     values, error = {}, None
-    with TemporaryDirectory() as folder, open_request_files(Path(folder)) as files:
+    with TemporaryDirectory() as folder, RequestFiles(Path(folder)) as files:
         try:
             values = read(row, files).values
         except RequestError as refused:

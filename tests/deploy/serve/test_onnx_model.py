@@ -13,7 +13,7 @@ from mmrun.deploy.predictor import open_predictor
 from mmrun.deploy.serve.cells import read_rows
 from mmrun.deploy.serve.onnx_model import OnnxModel
 from mmrun.deploy.serve.problems import RequestError
-from mmrun.deploy.serve.scratch import open_request_files
+from mmrun.deploy.serve.scratch import RequestFiles
 from mmrun.deploy.serve.torch_model import TorchModel
 from mmrun.errors import ConfigError, DamagedError
 from mmrun.results.folder import RunFolder
@@ -31,7 +31,7 @@ def exported(things_run, tmp_path_factory):
 
 
 def predict(model, scratch, rows):
-    with open_request_files(scratch) as files:
+    with RequestFiles(scratch) as files:
         return model.predict([read_rows(model.schema, [row], files) for row in rows])
 
 
@@ -49,10 +49,18 @@ def test_answers_and_schema_are_those_of_the_run(exported, served, tmp_path):
 @pytest.mark.parametrize(
     ("row", "where", "what"),
     [
-        ({"photo": encode(b"no picture")}, "rows[0].photo", "the file is too large, or not an image that Pillow reads"),
-        ({"photo": encode(claim_png(60_000, 60_000))}, "rows[0].photo", "the file is too large"),
+        (
+            {"photo": encode(b"no picture")},
+            "rows[0].photo",
+            "the file is damaged or not an image (UnidentifiedImageError)",
+        ),
+        (
+            {"photo": encode(claim_png(60_000, 60_000))},
+            "rows[0].photo",
+            "the file is refused: Image size (3600000000 pixels) exceeds limit of 178956970 pixels",
+        ),
         ({"photo": encode(save_objects())}, "rows[0].photo", "is damaged or not a numeric array"),
-        ({"sound": encode(b"no sound")}, "rows[0].sound", "the file is not audio that libsndfile reads"),
+        ({"sound": encode(b"no sound")}, "rows[0].sound", "the file is damaged or not an audio file (LibsndfileError)"),
         ({"weight": "heavy"}, "rows[0].body", "'weight' is 'heavy'"),
         ({"pulse": [[1], [2]]}, "rows[0].pulse", "a series with 2 channels, but the training rows have 1"),
     ],

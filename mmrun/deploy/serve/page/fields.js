@@ -62,42 +62,44 @@ function appendText(form, name, text) {
   if (text.trim()) form.append(name, text);
 }
 
-/** A place to drop a file, to choose one, or to record a sound. */
+/** A place to drop a file (several, where a cell is a list), to choose one, or to record a sound. */
 function buildFile(column, kind) {
   const id = `file-${column.name}`;
-  const input = make("input", { type: "file", id, accept: ACCEPTED[kind], "aria-label": `${column.name}: choose a file` });
+  const input = make("input", { type: "file", id, accept: ACCEPTED[kind], "aria-label": `${column.name}: choose a file`, multiple: Boolean(column.list) });
   const label = make("label", { htmlFor: id, className: "button plain" }, "Choose a file");
   const preview = make("div");
   const hint = make("p", { className: "quiet" });
   const remove = make("button", { type: "button", className: "plain", hidden: true, "aria-label": `Remove ${column.name}` }, "Remove");
   const buttons = make("div", { className: "buttons" }, input, label);
   const element = make("div", { className: "drop" }, preview, hint, buttons);
-  let content = null;
+  let chosen = [];
 
-  function show(file) {
+  function show(files) {
     preview.querySelectorAll("img, audio, video").forEach((shown) => URL.revokeObjectURL(shown.src));
     preview.replaceChildren();
-    content = file;
-    remove.hidden = file === null;
-    hint.textContent = file === null ? "Drop a file here" : `${file.name}, ${formatBytes(file.size)}`;
-    if (file === null) input.value = "";
-    else if (kind === "image" && !file.name.endsWith(".npy")) preview.append(showImage(file, column.name));
-    else if (kind === "video" && file.type.startsWith("video/")) preview.append(make("video", { controls: true, muted: true, src: URL.createObjectURL(file) }));
-    else if (kind === "audio") preview.append(make("audio", { controls: true, src: URL.createObjectURL(file) }));
+    chosen = column.list ? files : files.slice(0, 1);
+    remove.hidden = chosen.length === 0;
+    hint.textContent = chosen.map((file) => `${file.name}, ${formatBytes(file.size)}`).join("; ") || "Drop a file here";
+    if (chosen.length === 0) input.value = "";
+    for (const file of chosen) {
+      if (kind === "image" && !file.name.endsWith(".npy")) preview.append(showImage(file, column.name));
+      else if (kind === "video" && file.type.startsWith("video/")) preview.append(make("video", { controls: true, muted: true, src: URL.createObjectURL(file) }));
+      else if (kind === "audio") preview.append(make("audio", { controls: true, src: URL.createObjectURL(file) }));
+    }
   }
-  input.addEventListener("change", () => input.files.length && show(input.files[0]));
-  remove.addEventListener("click", () => { show(null); input.focus(); });
+  input.addEventListener("change", () => input.files.length && show([...input.files]));
+  remove.addEventListener("click", () => { show([]); input.focus(); });
   for (const name of ["dragover", "dragleave", "drop"]) {
     element.addEventListener(name, (event) => {
       event.preventDefault();
       element.classList.toggle("over", name === "dragover");
-      if (name === "drop" && event.dataTransfer.files.length) show(event.dataTransfer.files[0]);
+      if (name === "drop" && event.dataTransfer.files.length) show([...event.dataTransfer.files]);
     });
   }
   if (kind === "audio" && navigator.mediaDevices) buttons.append(buildRecorder(column.name, show, hint));
   buttons.append(remove);
-  show(null);
-  return { element, read: (form) => content && form.append(column.name, content), clear: () => show(null) };
+  show([]);
+  return { element, read: (form) => chosen.forEach((file) => form.append(column.name, file)), clear: () => show([]) };
 }
 
 function showImage(file, name) {
@@ -120,7 +122,7 @@ function buildRecorder(name, show, hint) {
       button.textContent = "Record";
       const file = await stop();
       stop = null;
-      show(file);
+      show([file]);
       return;
     }
     try {

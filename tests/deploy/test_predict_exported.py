@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmrun.deploy import predict_onnx as script
+from mmrun.deploy import predict_exported as script
 from mmrun.deploy.standalone import LATE_IMPORTS, PACKAGE, list_modules
 from mmrun.results.csv import escape_formula
 

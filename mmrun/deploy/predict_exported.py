@@ -1,12 +1,12 @@
-"""Predict the rows of a file with model.onnx, without PyTorch.
+"""Predict the rows of a file with the exported model beside this script, without PyTorch.
 
 Usage: python predict_onnx.py ROWS.csv -o PREDICTIONS.csv
 
-ROWS is CSV, TSV, JSON Lines, Parquet or Excel. `mmrun export` wrote this file beside model.onnx and
-preprocess.json, and into `lib` the part of mmrun that reads rows, so that they are decoded as in training. It may be
-changed: it is yours.
-It needs onnxruntime and numpy; Pillow for images, av for videos, soundfile for sounds, tokenizers for texts, pyarrow
-for Parquet, openpyxl for Excel.
+ROWS is CSV, TSV, JSON Lines, Parquet or Excel. `mmrun export` wrote this file beside the model and preprocess.json,
+and into `lib` the part of mmrun that reads rows, so that they are decoded as in training. It may be changed: it is
+yours.
+It needs numpy, and onnxruntime for model.onnx or ai-edge-litert for model.tflite; Pillow for images, av for videos,
+soundfile for sounds, tokenizers for texts, pyarrow for Parquet, openpyxl for Excel.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from mmrun.data.preprocess.text import Tokens  # noqa: E402
 from mmrun.data.preprocess.video import Frames  # noqa: E402
 from mmrun.data.table import Column  # noqa: E402
 from mmrun.deploy.rows import Rows, read_rows  # noqa: E402
+from mmrun.deploy.run_models import RunModel, open_litert, open_onnx  # noqa: E402
 from mmrun.errors import DataError, MmrunError  # noqa: E402
 
 BATCH_SIZE = 32
@@ -110,17 +111,18 @@ class ExportedRun:
         return columns
 
 
+def open_model() -> RunModel:
+    """Open the model beside this script."""
+    onnx, litert = FOLDER / "model.onnx", FOLDER / "model.tflite"
+    return open_onnx(onnx) if onnx.exists() else open_litert(litert)
+
+
 def predict(run: ExportedRun, rows: Rows) -> Iterator[dict[str, list[Any]]]:
     """Yield the predictions of one batch of rows after the other, by column."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(FOLDER / "model.onnx"), providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_outputs()]
-    read_by_model = {value.name for value in session.get_inputs()}
+    run_model = open_model()
     for start in range(0, len(rows.ids), BATCH_SIZE):
         numbers = range(start, min(start + BATCH_SIZE, len(rows.ids)))
-        inputs = {name: array for name, array in run.decode(rows, numbers).items() if name in read_by_model}
-        outputs = dict(zip(names, session.run(names, inputs), strict=True))
+        outputs = run_model(run.decode(rows, numbers))
         yield {"id": [rows.ids[number] for number in numbers]} | run.name_outputs(outputs)
 
 
@@ -159,7 +161,7 @@ def write_atomically(output: Path, batches: Iterator[dict[str, list[Any]]]) -> N
 
 def main() -> None:
     """Read the command line, and predict."""
-    parser = argparse.ArgumentParser(description="Predict the rows of a file with model.onnx.")
+    parser = argparse.ArgumentParser(description="Predict the rows of a file with an exported model.")
     parser.add_argument("file", type=Path, metavar="ROWS", help="CSV, TSV, JSON Lines, Parquet or Excel")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="a CSV file (default: stdout)")
     parser.add_argument("--root", type=Path, help="folder that file names are relative to (default: that of ROWS)")
