@@ -12,15 +12,14 @@ from mmrun.testing.encoders import take_rows
 from mmrun.testing.examples import encoder_input, fusion_input
 from mmrun.testing.fusions import build_seeded, map_tensors
 from tests.models.conftest import tiny as tiny
+from tests.models.encoders.test_contract import LARGER, kind_of
 from tests.models.encoders.test_contract import NODES as ENCODERS
 from tests.models.encoders.test_contract import build as build
-from tests.models.encoders.test_contract import kind_of
 from tests.models.fusions.test_contract import NAMES as FUSIONS
 from tests.models.fusions.test_contract import make_builder as make_builder
 
 REFUSED_BY_TORCH_EXPORT = ("audio/tower",)  # CLAP's window attention fixes the number of rows
 REFUSED_BY_ONNX = ("text/hf:t5",)
-LARGER = ("image/vit_small", "image/resnet50")  # of the same blocks as vit_tiny and resnet18
 
 
 @pytest.fixture(scope="module", autouse=True)

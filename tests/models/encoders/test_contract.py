@@ -24,8 +24,16 @@ NODES = {
     for kind in KINDS
     for name in compose.list_options(f"encoder/{kind}")
 }
+LARGER = ("image/resnet50", "image/vgg", "image/vit_small")  # the same class, and blocks that smaller models have
 CASES: dict[str, dict[str, Any]] = {
-    **{name: {} for name in NODES},
+    **{name: {} for name in NODES if name not in LARGER},
+    # models of timm that are small, of the same blocks
+    "audio/logmel_resnet": {"model": "test_resnet"},
+    "image/convnext_tiny": {"model": "test_convnext"},
+    "image/timm": {"model": "test_resnet"},
+    "image/timm:mobilenet": {"model": "mobilenetv3_small_050"},
+    "image/timm:channels_last": {"model": "test_mambaout"},
+    "image/vit_tiny": {"model": "test_vit"},
     "text/gru:ahead": {"bidirectional": False, "num_layers": 2},
     "text/hf:cls": {"pool": "cls"},
     "text/hf:gpt2": {"model": "gpt2", "pool": "last"},
@@ -37,8 +45,6 @@ CASES: dict[str, dict[str, Any]] = {
     "image/hf:siglip": {"model": "siglip"},
     "image/hf:clip": {"model": "clip", "pretrained": False},
     "image/hf:resnet": {"model": "resnet", "pretrained": False},
-    "image/timm:mobilenet": {"model": "mobilenetv3_small_050"},
-    "image/timm:channels_last": {"model": "mambaout_femto"},
     "audio/logmel_cnn:clip": {"normalize": "clip", "mel_scale": "htk"},
     "audio/logmel_resnet:vit": {"model": "test_vit", "hop_length": 510, "n_mels": 64},  # 64 x 32: patches of 16
     "audio/wavenet:cycles": {"num_layers": 3, "num_cycles": 2, "kernel": 3, "stride": 10, "pool": 7},
@@ -61,7 +67,6 @@ CASES: dict[str, dict[str, Any]] = {
     "video/hf:vivit": {"model": "vivit", "pretrained": False},
 }
 FITTED = {f"{kind}/{method}" for kind in ("image", "audio", "tabular", "series") for method in ("pca", "ica")}
-LEARNING = [case for case in CASES if case not in FITTED]  # the others have no parameters
 DEFAULT = {"image/hf": "vit", "text/hf": "bert", "audio/hf": "wav2vec2", "video/hf": "videomae"}
 Build = Callable[[str], Encoder]
 
@@ -88,7 +93,9 @@ def build(tiny: Callable[[str], str], tiny_model: Callable[[str], str]) -> Build
         if name == "video/frames_hf":
             node["frame"] = {**node["frame"], "model": tiny("vit")}
         elif name == "video/frames_timm":
-            node["frame"] = {**node["frame"], "pretrained": False}
+            node["frame"] = {**node["frame"], "model": "test_resnet", "pretrained": False}
+        elif name == "points/bev_timm":
+            node["image"] = {**node["image"], "model": "test_resnet"}
         torch.manual_seed(0)
         encoder = instantiate(node, "encoder.x", ENCODER_METADATA[kind_of(case)], drop=("preprocess",))
         encoder.fit(encoder_inputs(kind_of(case)))
@@ -124,6 +131,28 @@ def test_its_preprocessor_is_of_its_kind(name: str) -> None:
         assert preprocessor.tokenizer == NODES[name]["model"]
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters", "dim", "num_tokens"),
+    [
+        ("image/convnext_tiny", 27_820_128, 768, 49),
+        ("image/efficientnet_lite", 3_371_008, 1280, 49),
+        ("image/resnet18", 11_176_512, 512, 49),
+        ("image/resnet50", 23_508_032, 2048, 49),
+        ("image/vgg", 128_771_840, 4096, 0),
+        ("image/vit_small", 21_665_664, 384, 197),
+        ("image/vit_tiny", 5_524_416, 192, 197),
+    ],
+)
+def test_presets_of_timm_have_their_published_size(name: str, parameters: int, dim: int, num_tokens: int) -> None:
+    metadata = {"in_channels": 3, "image_size": 224}
+    with torch.device("meta"):  # shapes alone
+        encoder = instantiate({**NODES[name], "pretrained": False}, "encoder.x", metadata, drop=("preprocess",))
+        features = encoder(torch.zeros(2, 3, 224, 224))
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == parameters
+    assert features.pooled.shape == (2, dim)
+    assert (0 if features.tokens is None else features.tokens.shape[1]) == num_tokens
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("check", contract.CHECKS)
 def test_contract(check: Callable[[Encoder], None], case: str, build: Build) -> None:
@@ -152,13 +181,13 @@ def test_trailing_silence_does_not_matter(case: str, build: Build) -> None:
         assert_close(encoder(x).pooled, encoder(cut).pooled)
 
 
-def test_exactly_the_fitted_encoders_have_no_parameters(build: Build) -> None:
-    assert {case for case in CASES if not list(build(case).parameters())} == FITTED
-
-
-@pytest.mark.parametrize("case", LEARNING)
-def test_only_fixed_positions_are_not_trainable(case: str, build: Build) -> None:
-    frozen = {name for name, parameter in build(case).named_parameters() if not parameter.requires_grad}
+@pytest.mark.parametrize("case", CASES)
+def test_all_but_fitted_encoders_have_parameters_and_only_fixed_positions_are_not_trainable(
+    case: str, build: Build
+) -> None:
+    parameters = dict(build(case).named_parameters())
+    assert bool(parameters) == (case not in FITTED)
+    frozen = {name for name, parameter in parameters.items() if not parameter.requires_grad}
     assert frozen <= {"net.embed_positions.weight"}
 
 
