@@ -11,6 +11,7 @@ import numpy as np
 from mmrun.deploy.predictor import Block
 from mmrun.errors import ConfigError
 from mmrun.results.csv import escape_formula
+from mmrun.results.files import to_json_value
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.regression import Regression
@@ -133,7 +134,7 @@ def _format_cell(cell: object) -> object:
 
 
 class JsonWriter:
-    """Writes one JSON object per row.
+    """Writes one JSON object per row; a number that is not finite is null.
 
     Args:
         stream: to write to.
@@ -149,7 +150,8 @@ class JsonWriter:
             columns: the same names at every call.
         """
         for row in zip(*columns.values(), strict=True):
-            self._stream.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")
+            record = to_json_value(dict(zip(columns, row, strict=True)))
+            self._stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
 
     def close(self) -> None:
         """Do nothing: every row is written."""
