@@ -308,6 +308,8 @@ def infer_kind(cells: Sequence[object], name: str) -> tuple[str, str]:
     for kind in (*SUFFIXES, "text"):
         if np.mean([_names_files(names, kind) for names in contents]) >= MIN_FILE_NAMES:
             return kind, "file names"
+    if np.mean(list(map(_names_any_files, contents))) >= MIN_FILE_NAMES:
+        return _choose_among_kinds(contents, name)
     if all(_is_list(cell) for cell in cells):
         return "series", "lists of numbers"
     if _are_series(cells):
@@ -315,6 +317,21 @@ def infer_kind(cells: Sequence[object], name: str) -> tuple[str, str]:
     if len(set(map(str, cells))) <= min(MAX_CATEGORIES, len(cells) // 2):
         return "tabular", "categories"
     return "text", "words"
+
+
+def _choose_among_kinds(contents: Sequence[Sequence[object]], name: str) -> tuple[str, str]:
+    """Return the kind of a column that names files of several: videos, where the others are animations."""
+    numbers = {kind: sum(_names_files(names, kind) for names in contents) for kind in SUFFIXES}
+    named = {kind: number for kind, number in numbers.items() if number > 0}
+    pictures = [item for names in contents if _names_files(names, "image") for item in names]
+    if named.keys() == {"image", "video"} and all(str(item).lower().endswith(".gif") for item in pictures):
+        return "video", "file names"
+    listed = ", ".join(f"{kind} ({number:,})" for kind, number in named.items())
+    usual = max(named, key=lambda kind: named[kind])
+    raise DataError(
+        f"column '{name}' names files of several kinds: {listed}; give each kind a column of its own, or leave out the "
+        f"rows of others with dataset.kinds.{name}={usual} dataset.on_error=skip"
+    )
 
 
 def _infer_content(cells: Sequence[object], name: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import pytest
 
 from mmrun.data.infer import MODULE_ATTRIBUTES, infer_kind
 from mmrun.data.sources.manifest import describe, manifest
-from mmrun.errors import ConfigError
+from mmrun.errors import ConfigError, DataError
 from tests.data.files import error_of, rows, write
 
 
@@ -103,6 +103,19 @@ def test_names_that_no_module_may_have():
 )
 def test_npy_files_are_series_unless_their_column_is_called_like_point_clouds(column, cells, kind):
     assert infer_kind(cells, column)[0] == kind
+
+
+def test_a_column_of_videos_and_animations_is_video():
+    assert infer_kind(["a.mp4", "b.gif", "c.GIF"], "clip") == ("video", "file names")
+
+
+def test_a_column_of_files_of_several_kinds_is_an_error():
+    with pytest.raises(
+        DataError,
+        match=r"^column 'media' names files of several kinds: image \(2\), video \(1\); give each kind a column of its own, or "
+        r"leave out the rows of others with dataset\.kinds\.media=image dataset\.on_error=skip$",
+    ):
+        infer_kind(["a.png", "b.gif", "c.mp4"], "media")
 
 
 def test_the_points_of_a_game_are_numbers(tmp_path):
