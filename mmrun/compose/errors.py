@@ -1,6 +1,7 @@
 """Errors of Hydra and OmegaConf as one line, which says what to type."""
 
 import os
+import shlex
 import traceback
 from dataclasses import fields
 from typing import Any, cast
@@ -66,7 +67,7 @@ def _suggest_override(override: str) -> str:
     """Return what to type instead of an override that Hydra cannot read."""
     key, equals, _ = override.partition("=")
     if not equals:
-        return "write key=value"
+        return f"write {shlex.quote(f'dataset={override}')}" if os.path.exists(override) else "write key=value"
     try:
         hydra_internals.parse(f"{key}=0")
     except OverrideParseException:

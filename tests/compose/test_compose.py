@@ -79,6 +79,13 @@ def test_wrong_override_is_a_one_line_error(capsys, tmp_path, monkeypatch, overr
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_alone_is_told_its_key(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my shop.csv").touch()
+    assert main(["plan", "my shop.csv"]) == 2
+    assert capsys.readouterr().err == "mmrun: 'my shop.csv' cannot be read; write 'dataset=my shop.csv'\n"
+
+
 @pytest.mark.parametrize(
     ("override", "tag"),
     [("tag=pilot", "pilot"), ("tag=2024_01", "2024_01"), ("tag=[pilot,v2]", ["pilot", "v2"]), ("tag=a,b", ["a", "b"])],
