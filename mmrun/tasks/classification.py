@@ -89,8 +89,7 @@ class Classification:
         """
         output, target_ids = output.float(), target.clamp(min=0).unsqueeze(1)  # any class for a hidden row
         truth = output.gather(1, target_ids)
-        each = (output + 1).scatter(1, target_ids, truth).amax(1) - truth.squeeze(1)
-        return self._mean(each.where(target != IGNORE_INDEX, 0), target, class_balanced)
+        return self._mean((output + 1).scatter(1, target_ids, truth).amax(1) - truth.squeeze(1), target, class_balanced)
 
     def scores(self, output: Tensor) -> Tensor:
         """Return the probability of each class, [B, C].
@@ -147,10 +146,11 @@ class Classification:
         return self._count(scores[visible], target[visible]).per_class(self.classes)
 
     def _mean(self, each: Tensor, target: Tensor, class_balanced: bool) -> Tensor:  # [B], [B]
-        """Average over the visible rows, as hidden ones are 0; `class_balanced` weighs them by class."""
+        """Average over the visible rows; `class_balanced` weighs them by class."""
         self._move(each.device)
+        visible = target != IGNORE_INDEX
         weighed = self.class_weights[target.clamp(min=0)] * each if class_balanced else each
-        return weighed.sum() / (target != IGNORE_INDEX).sum().clamp(min=1)
+        return weighed.where(visible, 0).sum() / visible.sum().clamp(min=1)
 
     def _move(self, device: torch.device) -> None:
         """Move the weights to the device once, not at every step."""

@@ -27,11 +27,14 @@ def start(fork_server, tmp_path):
 
 
 def wait_until_training(folder, runs=1):
-    """Wait, for two minutes at most, until so many runs have passed their first status update; return their folders."""
+    """Wait, for two minutes at most, until so many runs of 100,000 steps have written progress; return their folders."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
-        files = list(folder.glob("outputs/*/*/status.json"))
-        training = [file.parent for file in files if '"step": 0' not in file.read_text()]
+        training = []
+        for file in folder.glob("outputs/*/*/status.json"):
+            is_long = "steps: 100000\n" in (file.parent / "config.yaml").read_text()
+            if is_long and '"step": 0' not in file.read_text():
+                training.append(file.parent)
         if len(training) >= runs:
             return training
         time.sleep(0.05)
@@ -72,8 +75,7 @@ def read_status(run):
 def test_a_killed_run_takes_no_other_of_its_sweep_with_it(start, tmp_path):
     words = ["-m", "--jobs", "2", "budget.steps=100000,2000,10", "trainer.save_every=1000"]
     process = start(*words)
-    training = wait_until_training(tmp_path, 2)
-    longest = next(run for run in training if "steps: 100000" in (run / "config.yaml").read_text())
+    [longest] = wait_until_training(tmp_path)
     others = [run for run in longest.parent.glob("synthetic-*") if run != longest]
     os.kill(read_status(longest)["process"]["pid"], signal.SIGKILL)
     assert process.wait(120) == 1
