@@ -27,7 +27,7 @@ def start(fork_server, tmp_path):
 
 
 def wait_until_training(folder, runs=1):
-    """Wait, for two minutes at most, until so many runs of 100,000 steps have written progress; return their folders."""
+    """Wait, for two minutes at most, until so many runs of 100,000 steps have progressed; return their folders."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
         training = []
