@@ -6,9 +6,8 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 
-Angles = tuple[
-    Tensor, Tensor
-]  # of queries [B, Q, D / heads / 2] and keys [B, K, D / heads / 2], see `positions.Rotary`
+# Of queries [B, Q, F] and keys [B, K, F], with F = D / heads / 2; see `positions.Rotary`
+Angles = tuple[Tensor, Tensor]
 
 
 class MultiHead(nn.Module):
