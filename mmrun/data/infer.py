@@ -329,8 +329,8 @@ def _choose_among_kinds(contents: Sequence[Sequence[object]], name: str) -> tupl
     listed = ", ".join(f"{kind} ({number:,})" for kind, number in named.items())
     usual = max(named, key=lambda kind: named[kind])
     raise DataError(
-        f"column '{name}' names files of several kinds: {listed}; give each kind a column of its own, or leave out the "
-        f"rows of others with dataset.kinds.{name}={usual} dataset.on_error=skip"
+        f"column '{name}' names files of several kinds: {listed}; dataset.kinds.{name}={usual} dataset.on_error=skip "
+        "leaves out the rows of others, dataset.columns the whole column"
     )
 
 

@@ -112,8 +112,8 @@ def test_a_column_of_videos_and_animations_is_video():
 def test_a_column_of_files_of_several_kinds_is_an_error():
     with pytest.raises(
         DataError,
-        match=r"^column 'media' names files of several kinds: image \(2\), video \(1\); give each kind a column of its "
-        r"own, or leave out the rows of others with dataset\.kinds\.media=image dataset\.on_error=skip$",
+        match=r"^column 'media' names files of several kinds: image \(2\), video \(1\); dataset\.kinds\.media=image "
+        r"dataset\.on_error=skip leaves out the rows of others, dataset\.columns the whole column$",
     ):
         infer_kind(["a.png", "b.gif", "c.mp4"], "media")
 

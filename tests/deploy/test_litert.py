@@ -13,6 +13,7 @@ from mmrun.models.encoders.tabular import FtTransformer, Mlp
 from mmrun.testing.encoders import take_rows
 from mmrun.testing.examples import encoder_input, fusion_input
 from mmrun.testing.fusions import build_seeded, map_tensors
+from tests.deploy.test_exported_parts import Pooled
 from tests.deploy.test_graph import build_graph, build_inputs
 from tests.models.conftest import tiny as tiny
 from tests.models.encoders.test_contract import NODES as ENCODERS
@@ -27,15 +28,6 @@ REFUSED = ("audio/hf", "audio/tower", "image/vit_tiny", "points/bev", "points/be
 DIFFERENT = ("image/vgg",)  # its file computes something else, which the comparison with the run finds; 474 MB
 REFUSED_FUSIONS = ("cnn",)
 LARGER = ("image/vit_small", "image/resnet50")  # of the same blocks as vit_tiny and resnet18
-
-
-class Pooled(nn.Module):
-    def __init__(self, encoder):
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, x):
-        return self.encoder(x).pooled
 
 
 def convert_and_run(module, arguments, other_arguments, path):

@@ -66,7 +66,7 @@ def survey(sheet: Sheet) -> Survey:
 
 
 def _describe_problems(sheet: Sheet) -> list[str]:
-    """Say how many rows cannot be read: their cells were counted as empty."""
+    """Describe how many rows cannot be read: their cells were counted as empty."""
     if not sheet.problems:
         return []
     row, problem = min(sheet.problems.items())

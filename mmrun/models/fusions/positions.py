@@ -76,11 +76,11 @@ def build_positions(kind: PositionKind, modalities: Iterable[str], dim: int) -> 
 
 
 class Rotary(nn.Module):
-    """Tell attention how far apart in time two tokens are: RoPE (Su et al., 2021) with times in place of indices.
+    """Rotary positions (RoPE: Su et al., 2021) by the times of tokens in place of their indices.
 
-    Queries and keys are rotated by angles in proportion to their times, so that their product depends on the difference
-    alone. Which difference matters is learned: tokens of one modality can read those of another that has a rate of its
-    own, and lags by a constant time (continuous times: Zivanovic et al., 2025).
+    Queries and keys are rotated by angles in proportion to their times, so that their product depends on how far apart
+    in time two tokens are. Which difference matters is learned: tokens of one modality can read those of another that
+    has a rate of its own, and lags by a constant time (continuous times: Zivanovic et al., 2025).
 
     Args:
         modalities: their names.
