@@ -28,6 +28,11 @@ _SVG = Unreadable("image", "an SVG drawing", "export it as PNG")
 _RAW = Unreadable("image", "a RAW photograph", "develop it to JPEG, PNG or 16-bit TIFF")
 _NIFTI = Unreadable("image", "a NIfTI volume", "save its slices as PNG or .npy, several in a cell")
 _AAC = Unreadable("audio", "AAC or WMA sound", "convert it to FLAC, WAV or MP3")
+_MP4 = Unreadable(
+    "video",
+    "video or sound in an MP4 file",
+    "give videos a column of their own, or convert the sound to FLAC, WAV or MP3",
+)
 _PDF = Unreadable("text", "a PDF", "save its text as .txt, or its pages as PNG")
 _DOCUMENT = Unreadable("text", "a text document of an office suite", "save it as .txt")
 _MATLAB = Unreadable("series", "a MATLAB or HDF5 file", "save the series as .npy or .csv")
@@ -49,7 +54,7 @@ LIBRARIES = {  # of the extras `medical` and `video`
     **dict.fromkeys((".edf", ".bdf"), "edfio"),
     **dict.fromkeys(SUFFIXES_BY_KIND["video"], "av"),
 }
-BRANDS = {b"heic": _HEIC, b"heix": _HEIC, b"mif1": _HEIC, b"msf1": _HEIC, b"M4A ": _AAC, b"mp42": _AAC, b"isom": _AAC}
+BRANDS = {b"heic": _HEIC, b"heix": _HEIC, b"mif1": _HEIC, b"msf1": _HEIC, b"M4A ": _AAC, b"mp42": _MP4, b"isom": _MP4}
 STARTS = {b"%PDF": _PDF, b"<svg": _SVG, b"<?xml": _SVG, b"PK\x03\x04": _DOCUMENT, b"\xff\xf1": _AAC, b"\xff\xf9": _AAC}
 HEAD_BYTES = 64
 

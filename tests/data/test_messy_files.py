@@ -22,6 +22,7 @@ from tests.data.files import error_of, write
 PREPROCESSORS = {"image": lambda: Pixels(8), "audio": lambda: Waveform(8000, 1.0), "series": lambda: Steps(16)}
 HEIC = b"\0\0\0\x18ftypheic" + bytes(20)
 M4A = b"\0\0\0\x20ftypM4A " + bytes(30)
+MP4 = b"\0\0\0\x20ftypisom" + bytes(30)
 PNG_BOMB_SIDE = 60_000  # pixels
 
 
@@ -95,7 +96,7 @@ def write_sounds(folder):
     content = (folder / "PCM_16.wav").read_bytes()
     (folder / "streamed.wav").write_bytes(content[:40] + b"\xff\xff\xff\xff" + content[44:])  # ffmpeg writes this
     (folder / "mp3.wav").write_bytes((folder / "ok.mp3").read_bytes())
-    for name, content in {"empty.wav": b"", "text.wav": b"x", "a.m4a": M4A, "m4a.wav": M4A}.items():
+    for name, content in {"empty.wav": b"", "text.wav": b"x", "a.m4a": M4A, "m4a.wav": M4A, "film.wav": MP4}.items():
         (folder / name).write_bytes(content)
 
 
@@ -232,6 +233,11 @@ def test_sounds_that_are_read(zoo, tmp_path, cell):
         ("half-ok.flac", "half-ok.flac is damaged or not an audio file (LibsndfileError)"),
         ("text.wav", "text.wav is damaged or not an audio file (LibsndfileError)"),
         ("m4a.wav", "m4a.wav is AAC or WMA sound, which is not read; convert it to FLAC, WAV or MP3"),
+        (
+            "film.wav",
+            "film.wav is video or sound in an MP4 file, which is not read; give videos a column of their own, or "
+            "convert the sound to FLAC, WAV or MP3",
+        ),
     ],
 )
 def test_sounds_that_cannot_be_decoded(zoo, tmp_path, cell, message):
