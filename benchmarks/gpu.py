@@ -23,8 +23,8 @@ from _training import open_run, train_steps
 from transformers import BertConfig
 
 from mmrun import compose
+from mmrun.run.build_stage import build_stage, compile_stage
 from mmrun.run.session import Session
-from mmrun.run.stage import build_stage, compile_stage
 from mmrun.training import cost, throughput
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import NullCallback

@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmrun import compose
 from mmrun.data.store import MappedColumn
-from mmrun.run.stage import build_stage
+from mmrun.run.build_stage import build_stage
 from mmrun.training.built_stage import BuiltStage
 from mmrun.types import Batch
 

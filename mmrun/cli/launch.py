@@ -96,7 +96,7 @@ class ThisProcess:
         return reasons
 
     def _train_together(self, jobs: Sequence[Job], last_data: "LastData") -> dict[Path, str | None]:
-        from mmrun.training.vectorized import NotStackableError
+        from mmrun.training.vectorized.stackable import NotStackableError
 
         try:
             return train_jobs_together(jobs, last_data)

@@ -51,7 +51,7 @@ def train_jobs_together(jobs: Sequence[Job], last_data: "LastData") -> dict[Path
     """
     from mmrun.cli.terminal import Terminal
     from mmrun.run.vectorized import Sibling, run_together
-    from mmrun.training.vectorized import NotStackableError
+    from mmrun.training.vectorized.stackable import NotStackableError
 
     siblings, terminals = [], []
     for job in jobs:

@@ -95,7 +95,8 @@ def retrain(session: "Session", name: str, folder: RunFolder) -> Path:
         The checkpoint of the result.
     """
     from mmrun.run import build
-    from mmrun.run.stage import build_stage, run_stage
+    from mmrun.run.build_stage import build_stage
+    from mmrun.run.stage import run_stage
     from mmrun.run.stage_checkpoints import load_stage_weights
 
     names = list(session.stages)

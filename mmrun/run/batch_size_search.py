@@ -7,8 +7,8 @@ import torch
 
 from mmrun.config import RunConfig
 from mmrun.results.folder import RunFolder
+from mmrun.run.build_stage import build_learner, try_step
 from mmrun.run.session import Session
-from mmrun.run.stage import build_learner, try_step
 from mmrun.training import dry_run
 
 MAX_ROWS = {"cuda": 4096, "cpu": 256}  # per device: more rows make a step no faster, and its gradient no better

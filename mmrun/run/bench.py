@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from mmrun.config import RunConfig
+from mmrun.run.build_stage import build_stage, compile_stage
 from mmrun.run.estimate import RepeatedBatches, open_undecoded
 from mmrun.run.session import Session
-from mmrun.run.stage import build_stage, compile_stage
 from mmrun.training import cost, engine
 from mmrun.training.budget import StageBudget
 from mmrun.training.built_stage import BuiltStage

@@ -21,11 +21,12 @@ from mmrun.data.table import Column
 from mmrun.results.folder import RunFolder
 from mmrun.run import build, checks, features
 from mmrun.run.batch_size_search import resolve_batch_size
+from mmrun.run.build_stage import build_stage
 from mmrun.run.data import DataSets
 from mmrun.run.pipeline import build_accelerator, place_model
 from mmrun.run.session import Session
-from mmrun.run.stage import build_stage, stage_key
 from mmrun.run.stage_checkpoints import trained_parts
+from mmrun.run.stage_reuse import stage_key
 from mmrun.training import cost, engine, reuse
 from mmrun.training.budget import StageBudget
 from mmrun.training.built_stage import BuiltStage

@@ -75,11 +75,11 @@ def _open_columns(
             encoder, modality, column, rows, parts, stored, batch_size, session.accelerator, on_batch
         )
         for note in columns[modality].notes:
-            session.callback.on_message(f"{stage.name}: {note}")
+            session.report(stage.name, note)
     if columns:
         when = "computed once" if computed_now else "computed by an earlier run"
         size = f"{len(rows)} rows, {_format_bytes(taken)}"
-        session.callback.on_message(f"{stage.name}: features of {', '.join(columns)} {when} ({size})")
+        session.report(stage.name, f"features of {', '.join(columns)} {when} ({size})")
     return columns
 
 

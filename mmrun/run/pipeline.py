@@ -30,13 +30,14 @@ from mmrun.results.schema import State
 from mmrun.run import build, checks
 from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
+from mmrun.run.build_stage import try_kernels
 from mmrun.run.data import open_columns, open_data, open_file_digests, open_table, redraw_data
 from mmrun.run.data_identity import check_data, check_fitted
 from mmrun.run.fitted import record_fitted
 from mmrun.run.interruption import handle_signals
 from mmrun.run.last_data import LastData, OpenedData
 from mmrun.run.session import Pruned, Session
-from mmrun.run.stage import train_stage, try_kernels
+from mmrun.run.stage import train_stage
 from mmrun.run.stage_checkpoints import load_stage_weights
 from mmrun.training import device
 from mmrun.training.callback import Callback, CallbackList

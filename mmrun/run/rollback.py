@@ -62,5 +62,5 @@ class Rollback(Callback):
         vars(state).update(vars(self.checkpoints.restore(self.folder)))
         state.lr_scale, state.seconds = lr_scale, seconds  # what is repeated is charged in time
         message = f"{reason}; back to step {state.step}, at {lr_scale:g} times the learning rate"
-        self.session.callback.on_message(f"{self.name}: {message}")
+        self.session.report(self.name, message)
         self.checkpoints.save(state)

@@ -99,6 +99,15 @@ class Session:
         """
         return named_seed(self.config.seed, f"stage/{stage}/{self.accelerator.process_index}{suffix}")
 
+    def report(self, stage: str, text: str) -> None:
+        """Report a message about a stage.
+
+        Args:
+            stage: its name.
+            text: one line.
+        """
+        self.callback.on_message(f"{stage}: {text}")
+
     @property
     def is_writer(self) -> bool:
         """Whether this process writes the run folder."""

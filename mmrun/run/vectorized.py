@@ -12,33 +12,26 @@ from mmrun.config import RunConfig
 from mmrun.results.folder import RunFolder
 from mmrun.results.folder_lock import lock_run
 from mmrun.run import build, checks, pipeline
+from mmrun.run.build_stage import build_stage, try_kernels
 from mmrun.run.interruption import Interruption, handle_signals
 from mmrun.run.last_data import LastData
 from mmrun.run.session import Session
-from mmrun.run.stage import (
-    StageTraining,
-    build_stage,
-    is_trained,
-    load_stored,
-    load_trained,
-    stage_cache,
-    stage_key,
-    try_kernels,
-)
+from mmrun.run.stage import StageTraining, is_trained, load_trained
 from mmrun.run.stage_checkpoints import StageCheckpoints
+from mmrun.run.stage_reuse import load_stored, stage_cache, stage_key
 from mmrun.training import checkpoint, device
 from mmrun.training.callback import Callback, CallbackList
 from mmrun.training.stage_cost import StageCost
-from mmrun.training.vectorized import (
+from mmrun.training.vectorized.batches import StackedBatches
+from mmrun.training.vectorized.fit import fit_together
+from mmrun.training.vectorized.members import Member
+from mmrun.training.vectorized.stackable import (
     ROUNDED_TOLERANCE,
     TOLERANCE,
-    Member,
     NotStackableError,
     choose_size,
     find_collected,
-    fit_together,
 )
-from mmrun.training.vectorized_batches import StackedBatches
 from mmrun.types import Batch
 
 
@@ -233,7 +226,7 @@ def _fit(opened: Sequence[OpenedStage], interruption: Interruption) -> None:
             size, reason = size // 2, "memory does not hold two of them"
     how = "together" if size == len(opened) else f"{size} at a time"
     how = f"one after another: {reason}" if size == 1 else how
-    first.session.callback.on_message(f"{first.built.name}: {len(opened)} runs train {how}")
+    first.session.report(first.built.name, f"{len(opened)} runs train {how}")
     for start in range(0, len(opened), size):
         checkpoint.restore_random(opened[start].random_state, first.session.accelerator.device)
         part = range(start, min(start + size, len(opened)))

@@ -7,7 +7,7 @@ import pytest
 from mmrun.cli import launch
 from mmrun.cli.launch import ThisProcess
 from mmrun.cli.workers import count_free_cores
-from mmrun.training.vectorized import NotStackableError
+from mmrun.training.vectorized.stackable import NotStackableError
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import torch
 
 from mmrun.errors import ConfigError
 from mmrun.run import callbacks, pipeline
+from mmrun.run.build_stage import build_stage
 from mmrun.run.callbacks import EarlyStopping, FinishedSteps, Heartbeat, JsonlLog, Tracker
-from mmrun.run.stage import build_stage
 from mmrun.training.callback import Callback, NullCallback
 from mmrun.training.state import TrainState
 

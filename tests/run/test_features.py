@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from mmrun.run.build_stage import build_stage
 from mmrun.run.features import read_features, replaceable_features, rows_read
-from mmrun.run.stage import build_stage
 from mmrun.training import device
 
 FROZEN = ("strategy=frozen", "budget.steps=20")

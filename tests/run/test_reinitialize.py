@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from mmrun.run.build_stage import build_stage
 from mmrun.run.pipeline import run
-from mmrun.run.stage import build_stage, run_stage, stage_key
+from mmrun.run.stage import run_stage
 from mmrun.run.stage_checkpoints import load_stage_weights
+from mmrun.run.stage_reuse import stage_key
 from mmrun.training.callback import NullCallback
 
 

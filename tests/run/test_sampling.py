@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from mmrun.errors import ConfigError
+from mmrun.run.build_stage import build_stage
 from mmrun.run.pipeline import run
-from mmrun.run.stage import build_stage, stage_key
+from mmrun.run.stage_reuse import stage_key
 from mmrun.training.callback import NullCallback
 
 STAGE = "strategy.stages.train"

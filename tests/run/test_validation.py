@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from mmrun.head import FUSED, Head
-from mmrun.run.stage import build_stage
+from mmrun.run.build_stage import build_stage
 from mmrun.run.stage_checkpoints import StageCheckpoints
 from mmrun.run.validation import LossValidation, MetricValidation, monitored_metrics
 from mmrun.training.callback import CallbackList, NullCallback

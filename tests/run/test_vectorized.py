@@ -10,7 +10,7 @@ from mmrun.run.vectorized import Sibling, run_together
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback, NullCallback
 from mmrun.training.nan_guard import NanGuard
-from mmrun.training.vectorized import find_collected
+from mmrun.training.vectorized.stackable import find_collected
 from tests.run.observers import Interrupt, Messages
 
 # No random numbers are drawn in a step, so that a run is the same alone and together, up to rounding

@@ -6,7 +6,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from mmrun.models.encoders.convolution import Convolutions
 from mmrun.models.encoders.logmel import LogMel
 from mmrun.models.encoders.tabular import Categories
-from mmrun.training.vectorized_ops import StackedOperations
+from mmrun.training.vectorized.operations import StackedOperations
 
 
 def assert_equal_stacked(models, inputs):

@@ -63,3 +63,13 @@ def map_tensors(function: Callable[..., Tensor], *batches: Batch) -> Batch:
         batches: without weights.
     """
     return Batch(*(tree_map(function, *parts) for parts in zip(*(batch[:4] for batch in batches), strict=True)))
+
+
+def select_member(batch: Batch, number: int) -> Batch:
+    """Return the batch of one member.
+
+    Args:
+        batch: [S, B, ...].
+        number: of the member, from 0.
+    """
+    return map_tensors(lambda tensor: tensor[number], batch)
