@@ -5,8 +5,9 @@ from pathlib import Path
 
 from mmrun.config import RunConfig
 from mmrun.results.folder import RunFolder
+from mmrun.run.accelerator import build_accelerator
 from mmrun.run.build_stage import build_stage
-from mmrun.run.pipeline import build_accelerator, open_session
+from mmrun.run.opening import open_session
 from mmrun.run.session import Session
 from mmrun.training import engine
 from mmrun.training.budget import StageBudget

@@ -20,7 +20,8 @@ import torch
 from mmrun import compose
 from mmrun.data.sources.synthetic import expected_accuracy, synthetic
 from mmrun.evaluation import contribution, evaluate
-from mmrun.run.pipeline import reopen, run
+from mmrun.run.opening import reopen
+from mmrun.run.pipeline import run
 from mmrun.training.callback import NullCallback
 
 MIXES = {  # redundancy, uniqueness, synergy, modalities

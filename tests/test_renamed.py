@@ -11,7 +11,7 @@ from mmrun.cli import main
 from mmrun.errors import ConfigError
 from mmrun.renamed import list_corrections, translate_config, translate_train_state
 from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import reopen
+from mmrun.run.opening import reopen
 from mmrun.training.callback import NullCallback
 from mmrun.training.state import TrainState
 

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     from mmrun import evaluation
     from mmrun.cli import eval_tables
     from mmrun.cli.terminal import Terminal
-    from mmrun.run.pipeline import reopen
+    from mmrun.run.opening import reopen
 
     session = reopen(folder, Terminal(live=False))
     if args.zero_shot is not None:
@@ -152,7 +152,7 @@ def evaluate_remaining(runs: Sequence["RunRecord"], split: str) -> None:
 
     from mmrun import evaluation
     from mmrun.cli.terminal import Terminal
-    from mmrun.run.pipeline import reopen
+    from mmrun.run.opening import reopen
 
     for number, folder in enumerate(folders, start=1):
         started = time.monotonic()

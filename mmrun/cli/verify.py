@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from mmrun.cli.terminal import Terminal
-    from mmrun.run.pipeline import reopen
+    from mmrun.run.opening import reopen
 
     folder = resolve(args.run)
     compression = folder.read_compression()

@@ -28,10 +28,11 @@ from mmrun.results.files import explain_mend
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import FittedModality, FittedRecord
 from mmrun.run import build
+from mmrun.run.accelerator import build_accelerator, place_model
 from mmrun.run.batch_size_search import recorded_batch_size
 from mmrun.run.data import Fitted
 from mmrun.run.fitted import record_fitted, restore_fitted
-from mmrun.run.pipeline import build_accelerator, place_model, reopen
+from mmrun.run.opening import reopen
 from mmrun.run.stage_checkpoints import load_weights
 from mmrun.training.callback import Callback
 from mmrun.types import Batch, Preprocessor, Task

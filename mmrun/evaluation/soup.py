@@ -10,7 +10,7 @@ from mmrun.errors import ConfigError
 from mmrun.results.folder import RunFolder
 from mmrun.results.predictions import parse_primary_head
 from mmrun.run import init_from
-from mmrun.run.pipeline import reopen
+from mmrun.run.opening import reopen
 from mmrun.training import checkpoint, engine
 from mmrun.training.callback import Callback
 

@@ -20,10 +20,10 @@ from mmrun.data.store import choose_storage, open_column
 from mmrun.data.table import Column
 from mmrun.results.folder import RunFolder
 from mmrun.run import build, checks, features
+from mmrun.run.accelerator import build_accelerator, place_model
 from mmrun.run.batch_size_search import resolve_batch_size
 from mmrun.run.build_stage import build_stage
 from mmrun.run.data import DataSets
-from mmrun.run.pipeline import build_accelerator, place_model
 from mmrun.run.session import Session
 from mmrun.run.stage_checkpoints import trained_parts
 from mmrun.run.stage_reuse import stage_key

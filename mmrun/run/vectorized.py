@@ -12,13 +12,16 @@ from mmrun.config import RunConfig
 from mmrun.results.folder import RunFolder
 from mmrun.results.folder_lock import lock_run
 from mmrun.run import build, checks, pipeline
+from mmrun.run.accelerator import build_accelerator
 from mmrun.run.build_stage import build_stage, try_kernels
 from mmrun.run.interruption import Interruption, handle_signals
 from mmrun.run.last_data import LastData
+from mmrun.run.opening import open_session, open_sibling
 from mmrun.run.session import Session
 from mmrun.run.stage import StageTraining, is_trained, load_trained
 from mmrun.run.stage_checkpoints import StageCheckpoints
 from mmrun.run.stage_reuse import load_stored, stage_cache, stage_key
+from mmrun.run.start_record import record_start
 from mmrun.training import checkpoint, device
 from mmrun.training.callback import Callback, CallbackList
 from mmrun.training.stage_cost import StageCost
@@ -109,18 +112,16 @@ def run_together(siblings: Sequence[Sibling], last_data: LastData | None = None)
 def _open(siblings: Sequence[Sibling], last_data: LastData | None) -> None:
     """Open all runs: the first from its data, the others from what it opened."""
     first = siblings[0]
-    accelerator = pipeline.build_accelerator(first.config)
+    accelerator = build_accelerator(first.config)
     checks.check_nodes(first.config)
     for sibling in siblings:
         callback = CallbackList([sibling.callback, *build.build_callbacks(sibling.config)])
         if first.opened is None:
-            sibling.opened = pipeline.open_session(
-                sibling.config, sibling.folder, callback, accelerator, last_data=last_data
-            )
+            sibling.opened = open_session(sibling.config, sibling.folder, callback, accelerator, last_data=last_data)
             _check_size(sibling.session, len(siblings))
         else:
-            sibling.opened = pipeline.open_sibling(first.session, sibling.config, sibling.folder, callback)
-        pipeline.record_start(sibling.session, sibling.overrides)
+            sibling.opened = open_sibling(first.session, sibling.config, sibling.folder, callback)
+        record_start(sibling.session, sibling.overrides)
 
 
 def _check_size(session: Session, number: int) -> None:

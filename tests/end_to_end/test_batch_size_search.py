@@ -5,7 +5,7 @@ import torch
 
 from mmrun.models.encoders.image import Cnn
 from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import reopen
+from mmrun.run.opening import reopen
 from mmrun.training.callback import NullCallback
 from tests.end_to_end.conftest import metrics
 

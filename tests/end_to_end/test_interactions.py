@@ -6,7 +6,8 @@ import pytest
 
 from mmrun import compose
 from mmrun.evaluation import evaluate
-from mmrun.run.pipeline import reopen, run
+from mmrun.run.opening import reopen
+from mmrun.run.pipeline import run
 from mmrun.training.callback import NullCallback
 
 QUICK = ["optimizer.lr=5e-3", "trainer.progress=false"]

@@ -13,7 +13,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.results.folder import RunFolder
 from mmrun.run.build_stage import build_stage
 from mmrun.run.estimate import open_undecoded
-from mmrun.run.pipeline import reopen
+from mmrun.run.opening import reopen
 from mmrun.run.stage_checkpoints import StageCheckpoints
 from mmrun.training import engine
 from mmrun.training.callback import NullCallback

@@ -3,7 +3,8 @@
 import pytest
 
 from mmrun import compose
-from mmrun.run.pipeline import reopen, run
+from mmrun.run.opening import reopen
+from mmrun.run.pipeline import run
 from mmrun.training.callback import NullCallback
 from tests.end_to_end.conftest import shell as shell
 

@@ -8,7 +8,8 @@ from mmrun import compose
 from mmrun.data.prefetch import Prefetcher, iterate_tensors
 from mmrun.models.encoders.logmel import LogMel
 from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import build_accelerator, open_session
+from mmrun.run.accelerator import build_accelerator
+from mmrun.run.opening import open_session
 from mmrun.training.callback import NullCallback
 from mmrun.types import Batch
 from tests.gpu.conftest import MODEL

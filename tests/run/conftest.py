@@ -6,7 +6,9 @@ import pytest
 
 from mmrun import compose
 from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import build_accelerator, open_session, run
+from mmrun.run.accelerator import build_accelerator
+from mmrun.run.opening import open_session
+from mmrun.run.pipeline import run
 from mmrun.training.callback import NullCallback
 
 TINY = [

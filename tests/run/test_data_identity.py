@@ -13,7 +13,8 @@ from mmrun.cli import main
 from mmrun.cli.launch import SweepRun, check_data
 from mmrun.errors import DataError
 from mmrun.run.data import open_data
-from mmrun.run.pipeline import reopen, run
+from mmrun.run.opening import reopen
+from mmrun.run.pipeline import run
 from mmrun.training.callback import Callback, NullCallback
 
 MEND = "restore the data it was trained on, or repeat the run with --rerun"

@@ -5,7 +5,9 @@ import pytest
 from mmrun import compose
 from mmrun.results.folder import RunFolder
 from mmrun.run import data, last_data, pipeline
+from mmrun.run.accelerator import build_accelerator
 from mmrun.run.last_data import LastData
+from mmrun.run.opening import open_session
 from mmrun.training.callback import NullCallback
 
 TINY = ["fusion.dim=4", "budget.steps=2", "trainer.batch_size=8", "trainer.progress=false"]
@@ -95,8 +97,8 @@ def test_warnings_of_a_run_are_not_those_of_the_next(tmp_path):
     shared, sessions = LastData(), []
     for seed in (0, 1):
         config = compose.load(["dataset=synthetic", "dataset.num_rows=60", f"seed={seed}", f"cache={tmp_path}/cache"])
-        folder, accelerator = RunFolder(tmp_path / str(seed)), pipeline.build_accelerator(config)
-        sessions.append(pipeline.open_session(config, folder, NullCallback(), accelerator, last_data=shared))
+        folder, accelerator = RunFolder(tmp_path / str(seed)), build_accelerator(config)
+        sessions.append(open_session(config, folder, NullCallback(), accelerator, last_data=shared))
         sessions[0].data.warn(["the first run has weights of another"])
     assert [session.data.warnings for session in sessions] == [["the first run has weights of another"], []]
     assert sessions[0].columns is sessions[1].columns

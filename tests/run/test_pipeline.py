@@ -3,8 +3,7 @@ import sys
 
 import pytest
 
-from mmrun.errors import ConfigError
-from mmrun.run.pipeline import build_accelerator, reopen, run
+from mmrun.run.pipeline import run
 from mmrun.training.callback import NullCallback
 from tests.run.observers import Interrupt, Messages
 
@@ -31,31 +30,3 @@ def test_an_interrupted_run_is_resumed_with_the_same_result(load, train_once):
         run(config, Interrupt())
     folder = run(config, NullCallback())
     assert folder.read_metrics()["metrics"] == expected
-
-
-def test_a_run_that_is_not_finished_cannot_be_reopened(open_run):
-    folder = open_run().folder
-    with pytest.raises(ConfigError, match=r"this run is not finished; mmrun resume "):
-        reopen(folder, NullCallback())
-
-
-@pytest.mark.parametrize(
-    ("overrides", "world", "message"),
-    [
-        (["trainer.precision=fp16"], "1", "trainer.precision: fp16 needs a GPU; use bf16 or fp32"),
-        ([], "3", "trainer: batch_size and eval_batch_size must divide evenly over 3 processes"),
-        (["budget.steps=null", "budget.seconds=1"], "2", "budget.seconds: several processes have several clocks; use"),
-    ],
-)
-def test_what_this_machine_or_these_processes_cannot_do_is_rejected(load, monkeypatch, overrides, world, message):
-    monkeypatch.setenv("WORLD_SIZE", world)
-    with pytest.raises(ConfigError, match=f"^{message}"):
-        build_accelerator(load(*overrides))
-
-
-def test_sharding_in_a_single_process_is_said_to_do_nothing(load):
-    messages = Messages()
-    run(load("trainer.fsdp=true"), messages)
-    assert messages.texts[0] == (
-        "note: trainer.fsdp: nothing to shard over; torchrun --nproc-per-node N starts N processes"
-    )

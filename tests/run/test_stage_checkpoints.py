@@ -5,7 +5,8 @@ import torch
 
 from mmrun.errors import DamagedError
 from mmrun.run.build_stage import build_stage
-from mmrun.run.pipeline import reopen, run
+from mmrun.run.opening import reopen
+from mmrun.run.pipeline import run
 from mmrun.run.stage_checkpoints import StageCheckpoints, load_stage_weights, trained_parts
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback, NullCallback

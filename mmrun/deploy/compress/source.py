@@ -23,7 +23,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.results.folder import RunFolder
 from mmrun.run.data import Fitted
 from mmrun.run.fitted import restore_fitted
-from mmrun.run.pipeline import reopen
+from mmrun.run.opening import reopen
 from mmrun.run.session import Session
 from mmrun.training.callback import Callback
 from mmrun.training.grad_accumulation import first_rows
