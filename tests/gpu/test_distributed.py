@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import load
 from torch import distributed
 
-from mmrun.run import pipeline
+from mmrun.run import opening
 from tests.gpu.conftest import MODEL, RUN
 
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", "1", "--master-port", "29611", "-m", "mmrun", "train"]
@@ -22,7 +22,7 @@ def overrides(device):
 @pytest.fixture
 def sharded(monkeypatch):
     """Shard models, though there is nothing to share with."""
-    monkeypatch.setattr(pipeline, "_has_shards", lambda config, accelerator: config.trainer.fsdp)
+    monkeypatch.setattr(opening, "has_shards", lambda config, accelerator: config.trainer.fsdp)
     yield
     distributed.destroy_process_group()
 

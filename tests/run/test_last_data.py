@@ -4,7 +4,7 @@ import pytest
 
 from mmrun import compose
 from mmrun.results.folder import RunFolder
-from mmrun.run import data, last_data, pipeline
+from mmrun.run import data, last_data, opening, pipeline
 from mmrun.run.accelerator import build_accelerator
 from mmrun.run.last_data import LastData
 from mmrun.run.opening import open_session
@@ -17,7 +17,7 @@ TINY = ["fusion.dim=4", "budget.steps=2", "trainer.batch_size=8", "trainer.progr
 def opened(monkeypatch):
     """Collect the configs whose data are opened."""
     configs = []
-    monkeypatch.setattr(pipeline, "open_data", lambda config: configs.append(config) or data.open_data(config))
+    monkeypatch.setattr(opening, "open_data", lambda config: configs.append(config) or data.open_data(config))
     return configs
 
 
