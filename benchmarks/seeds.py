@@ -4,9 +4,9 @@
 
 mlp: a small multi-layer perceptron for each half of `synthetic`. digits: lenet and logmel_cnn on digits and tones.
 avdigits: the same encoders on the data set, where it is. Both sides run in this process, after a run that fills the
-caches; a run is opened, trained, evaluated and written. A case whose runs cannot train as one, as those with large feature
-maps on a CPU, is left out. On a GPU the exit code is 1 if steps together take more than a
-fifth of the time of steps apart.
+caches; a run is opened, trained, evaluated and written. A case whose runs cannot train as one, as those with large
+feature maps on a CPU, is left out. On a GPU the exit code is 1 if steps together take more than a fifth of the time of
+steps apart.
 """
 
 import argparse
