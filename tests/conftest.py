@@ -9,14 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
-import torch
 
 from tests.fork_server import ForkServer
 
-torch.set_num_threads(1)
 os.fsync = lambda descriptor: None  # no test cuts the power, and a tiny run waits for the disk longer than it computes
 gc.disable()  # until all tests are collected, nothing is garbage
 
@@ -26,6 +25,7 @@ SLOW = (
     "cli/test_bench.py",
     "cli/test_compress.py",
     "cli/test_data_preview.py",
+    "cli/test_export.py",
     "cli/test_plan.py",
     "cli/test_report.py",
     "cli/test_serve.py",
@@ -35,6 +35,7 @@ SLOW = (
     "deploy/explain/test_encoders.py",
     "deploy/explain/test_evidence.py",
     "deploy/serve",
+    "deploy/test_exported_parts.py",
     "deploy/test_share.py",
     "end_to_end",
     "evaluation",
@@ -61,26 +62,46 @@ SLOW = (
     "training/test_compile.py",
 )
 SLOW_NAMES = (  # parts of a test's name
+    "another_determines_is_generated",
     "check_learning",
     "check_no_synchronisation",
+    "clocks_agree",
+    "composed_as_hydra_composes_each",
+    "config_that_each_has_alone",
     "digits_never_labelled",
+    "direction_of_motion",
     "export",
+    "hidden_patches",
+    "identifies_hidden_steps",
+    "import_no_library",
+    "imported_only_by_runs",
+    "less_ranks_off",
     "live_display",
     "modality_of_noise",
     "not_run_is_composed",
+    "plots_are_written",
     "recipe_of_the_docs",
     "repeat_by_nature_are_not_a_leak",
+    "same_runs_make_the_same_page",
     "waits_for_the_device",
     "worth_something",
 )
 
 
+def is_slow_file(path):
+    return path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW)
+
+
+def pytest_ignore_collect(collection_path, config):
+    if config.option.markexpr == "not slow" and is_slow_file(collection_path):
+        return True  # without importing it
+    return None
+
+
 def pytest_collection_modifyitems(items):
-    tests = Path(__file__).parent
     items.sort(key=lambda item: item.path.name != "test_docs.py")  # takes minutes: the other process does the rest
     for item in items:
-        file = item.path.relative_to(tests).as_posix()
-        if file.startswith(SLOW) or any(part in item.name for part in SLOW_NAMES):
+        if is_slow_file(item.path) or any(part in item.name for part in SLOW_NAMES):
             item.add_marker(pytest.mark.slow)
 
 

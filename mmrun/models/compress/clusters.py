@@ -46,22 +46,29 @@ def cluster(values: np.ndarray, clusters: int) -> np.ndarray:
     Returns:
         [N] float32, of at most so many different values.
     """
-    centres = np.linspace(values.min(), values.max(), clusters, dtype=np.float64)
-    codes = np.zeros(len(values), dtype=np.int64)
+    ordered = np.sort(values)
+    totals = np.concatenate([[0.0], np.cumsum(ordered, dtype=np.float64)])  # of the first 0, 1 ... N values
+    centres = np.linspace(ordered[0], ordered[-1], clusters, dtype=np.float64)
     for _ in range(MAX_ITERATIONS):
-        codes = np.searchsorted((centres[1:] + centres[:-1]) / 2, values)
-        counts = np.bincount(codes, minlength=clusters)
-        sums = np.bincount(codes, weights=values, minlength=clusters)
-        moved = np.where(counts > 0, sums / np.maximum(counts, 1), centres)
+        ends = np.searchsorted(ordered, _midpoints(centres), side="right")
+        bounds = np.concatenate([[0], ends, [len(ordered)]])
+        counts = np.diff(bounds)
+        moved = np.where(counts > 0, np.diff(totals[bounds]) / np.maximum(counts, 1), centres)
         empty = np.flatnonzero(counts == 0)
-        farthest = np.argsort(-np.abs(values - moved[codes]), kind="stable")[: len(empty)]
-        moved[empty[: len(farthest)]] = values[farthest]  # else those in the gap that pruning leaves would be lost
-        moved.sort()
+        if len(empty):  # else the values in the gap that pruning leaves would be lost
+            distances = np.abs(ordered - np.repeat(moved, counts))
+            farthest = np.argsort(-distances, kind="stable")[: len(empty)]
+            moved[empty[: len(farthest)]] = ordered[farthest]
+            moved.sort()
         if np.array_equal(moved, centres):
             break
         centres = moved
-    shared: np.ndarray = centres.astype(np.float32)[codes]
+    shared: np.ndarray = centres.astype(np.float32)[np.searchsorted(_midpoints(centres), values)]
     return shared
+
+
+def _midpoints(centres: np.ndarray) -> np.ndarray:
+    return (centres[1:] + centres[:-1]) / 2
 
 
 def find_codes(model: nn.Module, clusters: int) -> dict[str, Tensor]:
