@@ -1,4 +1,5 @@
 import os
+from dataclasses import make_dataclass
 
 import pytest
 from hydra import compose as hydra_compose
@@ -42,3 +43,17 @@ def test_runs_that_share_a_composition_do_not_share_values():
     first = compose.load(["fusion.dim=8"])
     first.fusion["dim"] = 9
     assert compose.load([]).fusion["dim"] == 128
+
+
+def test_a_copy_is_equal_and_changes_nothing_else():
+    config = OmegaConf.create({"budget": {"steps": 1}, "total": "${budget.steps}"})
+    original = hydra_internals.Original(config)
+    copied = original.copy()
+    copied.budget.steps = 2
+    assert (copied.total, original.copy().total, config.total) == (2, 1, 1)
+
+
+def test_classes_without_a_module_are_shared_by_copies():
+    kind = make_dataclass("Keys", [("steps", int)])
+    original = hydra_internals.Original({"kind": kind})
+    assert original.copy()["kind"] is kind
