@@ -7,7 +7,7 @@ import numpy as np
 from mmrun.data.checks.useless import find_useless_columns
 from mmrun.data.names import find_near_equal
 from mmrun.data.packed import Records
-from mmrun.data.preprocess.tabular import describe_extremes
+from mmrun.data.preprocess.extremes import describe_extremes
 from mmrun.data.sheets.numbers import is_missing_mark
 from mmrun.data.table import Table, Target
 

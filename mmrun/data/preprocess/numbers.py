@@ -1,5 +1,6 @@
 """The numbers of one table column: filled, logged, clipped and scaled, by what the training rows show."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -8,11 +9,21 @@ from typing import Any, Literal
 import numpy as np
 
 from mmrun.data.moments import Moments
+from mmrun.data.packed import PackedValues
+from mmrun.data.sheets.numbers import as_number, parse_numbers
 
 Impute = Literal["learned", "mean", "median", "constant"]
 Scale = Literal["standard", "robust", "quantile", "none"]
 
 NUM_QUANTILES = 100  # that the quantile transform interpolates between
+
+
+IMPUTED = {"mean": "the mean", "median": "the median"}
+SCALED = {
+    "robust": "scaled by median and interquartile range",
+    "quantile": "mapped to normal quantiles",
+    "none": "not scaled",
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,47 @@ class NumberTransform:
         """Return what is on besides the scaling, as JSON values by attribute."""
         values = {"log": self.log or None, "limits": self.limits, "quantiles": self.quantiles, "fill": self.fill}
         return {name: value for name, value in values.items() if value is not None}
+
+
+def parse_training_numbers(cells: PackedValues[object], is_training: np.ndarray) -> np.ndarray | None:
+    """Return the numbers [N] of a column, NaN for missing ones and words of other rows; None if it is not numeric.
+
+    Args:
+        cells: of all rows.
+        is_training: which of them decide, [N].
+    """
+    numbers = parse_numbers(cells)
+    if numbers is not None:
+        return numbers
+    if parse_numbers(cells.take(np.flatnonzero(is_training))) is None:
+        return None
+    others = [math.nan if (number := as_number(cell)) is None else number for cell in cells]
+    return np.array(others, dtype=np.float64)
+
+
+def describe_transform(name: str, transform: NumberTransform, options: NumberOptions, num_missing: int) -> list[str]:
+    """Return a line about what is on besides the defaults, or none.
+
+    Args:
+        name: of the column.
+        transform: of the column.
+        options: with which it was fitted.
+        num_missing: cells of the training rows.
+    """
+    steps = []
+    if transform.fill is not None:
+        value = f"{transform.fill:.4g}"
+        named = value if options.impute == "constant" else f"{IMPUTED[options.impute]}, {value}"
+        steps.append(f"missing cells ({num_missing:,} of training rows) become {named}")
+    if transform.log:
+        steps.append("logged")
+    if transform.limits is not None:
+        low, high = transform.limits
+        unit = " of the logarithm" if transform.log else ""
+        steps.append(f"clipped to {low:.4g} to {high:.4g}{unit}")
+    if options.scale != "standard":
+        steps.append(SCALED[options.scale])
+    return [f"column '{name}': {'; '.join(steps)}"] if steps else []
 
 
 def restore_transform(center: float, scale: float, options: Mapping[str, Any]) -> NumberTransform:

@@ -15,12 +15,15 @@ from mmrun.data.preprocess.categories import (
     describe_categories,
     fit_categories,
 )
+from mmrun.data.preprocess.extremes import describe_extremes
 from mmrun.data.preprocess.numbers import (
     Impute,
     NumberOptions,
     NumberTransform,
     Scale,
+    describe_transform,
     fit_transform,
+    parse_training_numbers,
     restore_transform,
 )
 from mmrun.data.sheets.numbers import as_number, is_infinite, parse_numbers
@@ -28,18 +31,10 @@ from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError, nearest
 from mmrun.values import NonNegativeFloat, PositiveFloat, PositiveInt, Range
 
-MAX_SPREADS = 10  # distances from the 5 % to the 95 % quantile that a number may be beyond them, to go unmentioned
 MAX_DEVIATIONS = 1e30  # from the mean; what is farther away would overflow float32
 MAX_ONE_HOT = 1000  # categories of all columns that may become a number each
 
 ClipQuantile = Annotated[float, Range(above=0, below=0.5)]
-
-IMPUTED = {"mean": "the mean", "median": "the median"}
-SCALED = {
-    "robust": "scaled by median and interquartile range",
-    "quantile": "mapped to normal quantiles",
-    "none": "not scaled",
-}
 
 
 class Cells:
@@ -115,7 +110,7 @@ class Cells:
         self.numeric, self.categories, self.notes = {}, {}, []
         for name, cells in records.columns.items() if has_cells else ():
             is_categorical = name in (self.categorical or []) or name in column.categorical
-            numbers = None if is_categorical else _parse_training_numbers(cells, is_training)
+            numbers = None if is_categorical else parse_training_numbers(cells, is_training)
             if numbers is None:
                 self._fit_categories(name, cells, is_training, is_present)
             else:
@@ -136,7 +131,7 @@ class Cells:
     ) -> None:
         transform = fit_transform(numbers[is_training], self.options)
         self.numeric[name] = transform
-        self.notes += self._describe_transform(name, transform, int(np.isnan(numbers[is_training]).sum()))
+        self.notes += describe_transform(name, transform, self.options, int(np.isnan(numbers[is_training]).sum()))
         self.notes += describe_extremes(f"column '{name}'", numbers[is_training], numbers[~is_training])
         is_missing = np.isnan(numbers)
         if not is_missing.any():
@@ -280,24 +275,6 @@ class Cells:
             lines.append(f"{name}: {of_column.find_name(category) if category > 0 else '-'}")
         return lines
 
-    def _describe_transform(self, name: str, transform: NumberTransform, num_missing: int) -> list[str]:
-        """Return a line about what is on besides the defaults, or none."""
-        options = self.options
-        steps = []
-        if transform.fill is not None:
-            value = f"{transform.fill:.4g}"
-            named = value if options.impute == "constant" else f"{IMPUTED[options.impute]}, {value}"
-            steps.append(f"missing cells ({num_missing:,} of training rows) become {named}")
-        if transform.log:
-            steps.append("logged")
-        if transform.limits is not None:
-            low, high = transform.limits
-            unit = " of the logarithm" if transform.log else ""
-            steps.append(f"clipped to {low:.4g} to {high:.4g}{unit}")
-        if options.scale != "standard":
-            steps.append(SCALED[options.scale])
-        return [f"column '{name}': {'; '.join(steps)}"] if steps else []
-
     def state(self) -> dict[str, object]:
         """Return the statistics of the training rows; of the options, those that are on."""
         transforms = {name: options for name, column in self.numeric.items() if (options := column.options())}
@@ -332,49 +309,3 @@ class Cells:
         }[self.encode]
         cardinalities = list(counts.values()) if self.encode == "embedding" else []
         self.metadata = {"num_numeric": len(self.numeric) + num_encoded, "cardinalities": cardinalities}
-
-
-def describe_extremes(subject: str, numbers: np.ndarray, other_numbers: np.ndarray) -> list[str]:
-    """Return a line about numbers that are far from most others, such as 9999999 among ages; none if there is none.
-
-    Args:
-        subject: what the numbers are, the start of the line.
-        numbers: of the training rows [N]; NaN where missing.
-        other_numbers: of the other rows [n].
-    """
-    finite, others = numbers[np.isfinite(numbers)], other_numbers[np.isfinite(other_numbers)]
-    if len(finite) == 0:
-        return []
-    low, high = _find_quantiles(finite, (0.05, 0.95))
-    if high == low:  # mostly one value: its neighbours are no outliers
-        low, high = _find_quantiles(finite, (0.005, 0.995))
-    spread = high - low
-    margin = MAX_SPREADS * spread if spread > 0 else MAX_SPREADS * max(abs(high), 1.0)
-    lines = []
-    for rows, values in (("training", finite), ("other", others)):
-        far = values[(values < low - margin) | (values > high + margin)]
-        if len(far):
-            farthest = far[np.abs(far - high).argmax()]
-            lines.append(
-                f"{subject}: {len(far)} of {len(values)} numbers of {rows} rows, such as {farthest:.10g}, are far from "
-                f"most ({low:.4g} to {high:.4g}); if they mark missing values, empty those cells"
-            )
-    return lines
-
-
-def _find_quantiles(numbers: np.ndarray, levels: tuple[float, float]) -> tuple[float, float]:
-    """Return the numbers nearest to two quantiles: np.quantile takes ten times as long for a short column."""
-    places = [round((len(numbers) - 1) * level) for level in levels]
-    low, high = np.partition(numbers, places)[places].tolist()
-    return low, high
-
-
-def _parse_training_numbers(cells: PackedValues[object], is_training: np.ndarray) -> np.ndarray | None:
-    """Return the numbers [N] of a column, NaN for missing ones and words of other rows; None if it is not numeric."""
-    numbers = parse_numbers(cells)
-    if numbers is not None:
-        return numbers
-    if parse_numbers(cells.take(np.flatnonzero(is_training))) is None:
-        return None
-    others = [math.nan if (number := as_number(cell)) is None else number for cell in cells]
-    return np.array(others, dtype=np.float64)

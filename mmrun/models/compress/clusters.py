@@ -68,7 +68,8 @@ def cluster(values: np.ndarray, clusters: int) -> np.ndarray:
 
 
 def _midpoints(centres: np.ndarray) -> np.ndarray:
-    return (centres[1:] + centres[:-1]) / 2
+    midpoints: np.ndarray = (centres[1:] + centres[:-1]) / 2
+    return midpoints
 
 
 def find_codes(model: nn.Module, clusters: int) -> dict[str, Tensor]:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mmrun.data.packed import Records
-from mmrun.data.preprocess.tabular import Cells, describe_extremes
+from mmrun.data.preprocess.extremes import describe_extremes
+from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 from tests.data.preprocess.fitted import fitted
