@@ -73,8 +73,8 @@ def digest_code_of(target: type, parts: tuple[str, ...]) -> list[str]:
         parts: packages of mmrun that it may use.
     """
     path = f"{target.__module__}.{target.__name__}"
-    own = [path, digest_plugins()] if plugins.is_allowed(path) else []
-    return [digest_package(parts), *own]
+    plugin_digests = [path, digest_plugins()] if plugins.is_allowed(path) else []
+    return [digest_package(parts), *plugin_digests]
 
 
 def _digest_files(files: Iterable[Path], root: Path | None) -> str:

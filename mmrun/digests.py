@@ -70,8 +70,10 @@ def verify_folder(folder: Path, names: Iterable[str] | None = None, once: bool =
     """
     try:
         digests: Mapping[str, Digest] = json.loads((folder / FILE).read_text("utf-8"))
-        wanted = list(digests) if names is None else list(names)
-        expected = {name: Digest(size=digests[name]["size"], blake2b=digests[name]["blake2b"]) for name in wanted}
+        required_names = list(digests) if names is None else list(names)
+        expected = {
+            name: Digest(size=digests[name]["size"], blake2b=digests[name]["blake2b"]) for name in required_names
+        }
     except FileNotFoundError:
         raise DamagedError(f"{folder / FILE}: no such file") from None
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:

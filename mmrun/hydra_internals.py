@@ -182,10 +182,10 @@ def _check_choice(override: Override, repository: Repository) -> None:
     options = repository.get_group_options(group)
     for name in names:
         if name not in options:
-            found = name if isinstance(name, str) else format_value(name)
+            shown = name if isinstance(name, str) else format_value(name)
             hint = f"{nearest(str(name), options)} (there are {', '.join(options)})"
             hint += ", and no file or folder is called so" if group == "dataset" else ""
-            raise ConfigError(f"{key}: no option '{found}'{hint}")
+            raise ConfigError(f"{key}: no option '{shown}'{hint}")
 
 
 @functools.lru_cache(maxsize=32)

@@ -87,10 +87,10 @@ def _encode_name(override: str) -> str:
     start = BY_TARGET.match(override)
     if start is None:
         return override
-    rest = override[start.end() :]
-    name, equals, value = rest.partition("=[") if rest.endswith("]") else rest.rpartition("=")
+    remainder = override[start.end() :]
+    name, equals, value = remainder.partition("=[") if remainder.endswith("]") else remainder.rpartition("=")
     if equals == "":
-        name, value = rest, ""
+        name, value = remainder, ""
     if name == "" or NAME.fullmatch(name):
         return override
     return f"{start[0]}name_hex_{name.encode('utf-8', 'surrogateescape').hex()}_end{equals}{value}"

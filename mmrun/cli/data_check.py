@@ -203,7 +203,7 @@ def _build_target(target: Facts) -> Iterator[Table | str]:
     names = list(counts["train"])
     rows = []
     for name in names[:MAX_CLASSES_PRINTED]:
-        rows.append([name, *(str(of_split[name]) for of_split in counts.values())])
+        rows.append([name, *(str(counts_of_split[name]) for counts_of_split in counts.values())])
     yield Table("", ["label" if target["task"] == "multilabel" else "class", *counts], rows)
     if len(names) > MAX_CLASSES_PRINTED:
         yield f"and {len(names) - MAX_CLASSES_PRINTED} more (--format json lists all)"

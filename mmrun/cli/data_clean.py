@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     findings = audit(table, sample_size=None, judges_labels="labels" in kinds).findings
     dropped = choose_dropped_rows(sheet, table, rows, findings, kinds)
     columns = rebase_files(sheet, table, rows, args.output.absolute().parent)
-    kept = np.setdiff1d(np.arange(len(sheet.lines)), list(dropped))
+    kept_rows = np.setdiff1d(np.arange(len(sheet.lines)), list(dropped))
     suffix = args.output.suffix.lower()
     try:
         check_cells(columns, suffix)
@@ -83,10 +83,10 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"-o {args.output}: {error}") from None
     text = write_csv(["row", "kind", "reason"], dropped.values())
     write_atomically(list_file, lambda path: path.write_text(text, "utf-8"))
-    write_atomically(args.output, lambda path: write_rows(columns, kept, path, suffix))
+    write_atomically(args.output, lambda path: write_rows(columns, kept_rows, path, suffix))
     counts = {
         "rows": count_by_split(table, np.ones(len(rows), dtype=bool)),
-        "kept": count_by_split(table, np.isin(rows, kept)),
+        "kept": count_by_split(table, np.isin(rows, kept_rows)),
     }
     command = train_command(str(args.output), _list_overrides(args.overrides, table, args.output))
     print_answer(_build_answer(list(dropped.values()), counts, args.output, list_file, command), args.format)
@@ -102,9 +102,9 @@ def _choose_kinds(drop: Sequence[str], keep: Sequence[str]) -> set[str]:
         for kind in kinds:
             if kind not in known:
                 raise ConfigError(f"{flag}: no kind '{kind}'{nearest(kind, known)} (there are {', '.join(known)})")
-    both = set(drop) & set(keep)
-    if both:
-        raise ConfigError(f"--drop {both.pop()}: is also kept; drop one of the two flags")
+    contradictory = set(drop) & set(keep)
+    if contradictory:
+        raise ConfigError(f"--drop {contradictory.pop()}: is also kept; drop one of the two flags")
     return {*DROPPED_BY_DEFAULT, *drop}.difference(keep)
 
 
@@ -124,11 +124,13 @@ def _list_overrides(overrides: Sequence[str], table: "DataTable", output: Path) 
     from mmrun.data.checks.clean import find_prefix
 
     changed = ("encoding", "root")
-    kept = [override for override in overrides if override.removeprefix("dataset.").split("=")[0] not in changed]
+    kept_overrides = [
+        override for override in overrides if override.removeprefix("dataset.").split("=")[0] not in changed
+    ]
     has_files = any(column.from_files for column in table.columns.values())
     if has_files and table.root is not None and find_prefix(table.root, output.absolute().parent) is None:
-        kept.append(f"root={table.root.absolute()}")
-    return kept
+        kept_overrides.append(f"root={table.root.absolute()}")
+    return kept_overrides
 
 
 def _build_answer(

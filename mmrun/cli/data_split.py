@@ -213,7 +213,7 @@ def _tabulate_targets(division: "Division") -> Iterator[Part]:
         counts = count_labels(target, division.parts, division.names)
         rows = []
         for place, label in enumerate(target.names[:MAX_CLASSES_PRINTED]):
-            rows.append([shorten(label), *(str(of_part[place]) for of_part in counts.values())])
+            rows.append([shorten(label), *(str(counts_of_part[place]) for counts_of_part in counts.values())])
         yield Table("", [name, *division.names], rows)
         if len(target.names) > MAX_CLASSES_PRINTED:
             yield f"and {len(target.names) - MAX_CLASSES_PRINTED} more (--format json lists all)"

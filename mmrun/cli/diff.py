@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     if hidden:
         parts.append(f"{pluralize(len(hidden), 'key')} below these choices differ too; --all shows them")
     pairs = {name: differences[name] for name in ("data", "code", "environment")}
-    parts += [_build_pairs(name, of_part) for name, of_part in pairs.items() if of_part]
-    same = [str(_build_pairs(name, of_part)) for name, of_part in pairs.items() if not of_part]
-    parts += ["\n".join(same)] if same else []
+    parts += [_build_pairs(name, changes) for name, changes in pairs.items() if changes]
+    unchanged = [str(_build_pairs(name, changes)) for name, changes in pairs.items() if not changes]
+    parts += ["\n".join(unchanged)] if unchanged else []
     if differences["metrics"] is not None and differences["cost"] is not None:
         parts.append(_build_numbers("metrics", differences["metrics"]))
         parts.append(_build_numbers("cost", differences["cost"]))

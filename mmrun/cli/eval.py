@@ -108,9 +108,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _evaluate_file(folder: "RunFolder", args: argparse.Namespace) -> int:
     others = ("split", "all", "unimodal_runs", "group", "missing", "noise", "zero_shot", "fill")
-    given = [format_flag(name) for name in others if getattr(args, name)]
-    if given:
-        raise ConfigError(f"--data: cannot be combined with {', '.join(given)}, which concern the run's own rows")
+    given_flags = [format_flag(name) for name in others if getattr(args, name)]
+    if given_flags:
+        raise ConfigError(f"--data: cannot be combined with {', '.join(given_flags)}, which concern the run's own rows")
 
     from mmrun.cli import eval_tables
     from mmrun.cli.terminal import Terminal

@@ -39,10 +39,10 @@ def describe_conditions(conditions: Sequence["WhatIf"]) -> Answer:
     return Answer([Table("", ["metric", *columns], rows)], list(conditions), records)
 
 
-def _describe_condition(given: Mapping[str, "Variant | None"]) -> str:
+def _describe_condition(variants: Mapping[str, "Variant | None"]) -> str:
     """Describe a condition: "no audio, image gaussian 0.3"."""
-    parts = [f"no {modality}" for modality, corruption in given.items() if corruption is None]
-    for modality, corruption in given.items():
+    parts = [f"no {modality}" for modality, corruption in variants.items() if corruption is None]
+    for modality, corruption in variants.items():
         if corruption is not None and corruption[0] != "clean":
             name, severity = corruption
             parts.append(f"{modality} {name} {severity:g}" if severity > 0 else f"{modality} {name}")
@@ -126,13 +126,13 @@ def _build_contribution(evaluation: "Evaluation", metric: str) -> list[Table | s
 
 def _build_robustness(robustness: "Robustness", metric: str) -> Table:
     rows = []
-    for modality, of_modality in robustness["metrics"][metric].items():
-        for corruption, curve in of_modality["curves"].items():
+    for modality, by_corruption in robustness["metrics"][metric].items():
+        for corruption, curve in by_corruption["curves"].items():
             values = [format_number(value) for value in curve["fused"]]
             rows.append([modality, corruption, *values, *_format_robustness(curve)])
-        if len(of_modality["curves"]) > 1:
+        if len(by_corruption["curves"]) > 1:
             blanks = [""] * len(robustness["severities"])
-            rows.append([modality, "mean", *blanks, *_format_robustness(of_modality)])
+            rows.append([modality, "mean", *blanks, *_format_robustness(by_corruption)])
     severities = [f"{severity:g}" for severity in robustness["severities"]]
     return Table("", ["noise in", "corruption", *severities, "relative", "effective"], rows, 2)
 
@@ -147,10 +147,10 @@ def _build_drift(drift: Mapping[str, "EncoderDrift"]) -> Table:
     for task in tasks:
         header += [f"{task}: probe before", f"{task}: probe after"]
     rows = []
-    for modality, of_encoder in drift.items():
-        row = [modality, of_encoder["after_stage"], format_number(of_encoder["cka"])]
+    for modality, encoder_drift in drift.items():
+        row = [modality, encoder_drift["after_stage"], format_number(encoder_drift["cka"])]
         for task in tasks:
-            probe = of_encoder["probe"][task]
+            probe = encoder_drift["probe"][task]
             row += [format_number(probe["before"]), format_number(probe["after"])]
         rows.append(row)
     return Table("", header, rows, 2)

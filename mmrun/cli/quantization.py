@@ -46,9 +46,9 @@ def build_quantization(args: argparse.Namespace, others: Sequence[str] = ()) -> 
         ConfigError: one of these options stands without `--quantize`.
     """
     if args.quantize is None:
-        given = [format_flag(name) for name in (*HOW, *others) if getattr(args, name) is not None]
-        if given:
-            raise ConfigError(f"{given[0]}: belongs to --quantize int8; add it, or drop this")
+        given_flags = [format_flag(name) for name in (*HOW, *others) if getattr(args, name) is not None]
+        if given_flags:
+            raise ConfigError(f"{given_flags[0]}: belongs to --quantize int8; add it, or drop this")
         return None
 
     from mmrun.models.compress.int8 import Quantization

@@ -71,7 +71,7 @@ def _build_metrics_table(run: RunMetrics) -> Table:
     metrics = run["metrics"]
     rows = []
     for name in next(iter(metrics.values()), {}):
-        rows.append([name, *(format_number(of_split.get(name)) for of_split in metrics.values())])
+        rows.append([name, *(format_number(split_metrics.get(name)) for split_metrics in metrics.values())])
     return Table("", ["metric", *metrics], rows)
 
 

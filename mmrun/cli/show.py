@@ -170,7 +170,7 @@ def _build_metrics(metrics: RunMetrics) -> list[Table | str]:
     if by_split:  # a run that only pre-trains has none
         rows = []
         for name in sorted(set().union(*by_split.values())):
-            rows.append([name, *(format_number(of_split.get(name)) for of_split in by_split.values())])
+            rows.append([name, *(format_number(split_metrics.get(name)) for split_metrics in by_split.values())])
         tables.append(Table("", ["metric", *by_split], rows))
     for task, classes in metrics["per_class"].get("test", {}).items():
         tables.append(_build_per_class(task, classes))

@@ -32,11 +32,11 @@ def measure_missing(present: Mapping[str, np.ndarray], rows: Mapping[str, np.nda
     """
     shares: MissingShares = {}
     for modality, mask in present.items():
-        of_modality = {}
+        split_shares = {}
         for split, numbers in rows.items():
-            of_modality[split] = float(1 - mask[numbers].mean()) if len(numbers) else 0.0
-        if any(of_modality.values()):
-            shares[modality] = of_modality
+            split_shares[split] = float(1 - mask[numbers].mean()) if len(numbers) else 0.0
+        if any(split_shares.values()):
+            shares[modality] = split_shares
     return shares
 
 
@@ -53,16 +53,16 @@ def describe_missing(table: Table, modalities: Iterable[str]) -> list[str]:
     present = {modality: table.columns[modality].is_present() for modality in modalities}
     shares = measure_missing(present, {split: table.rows(split) for split in SPLITS})
     lines = []
-    for modality, of_modality in shares.items():
-        if of_modality["train"] == 1:
+    for modality, split_shares in shares.items():
+        if split_shares["train"] == 1:
             others = ",".join(name for name in present if name != modality)
             remedy = f"leave it out with modalities=[{others}], or " if others else ""
             raise DataError(
                 f"dataset: {modality} is missing in every training row, so nothing can be learned from it; {remedy}"
                 "put rows that have it into the training split"
             )
-        listed = ", ".join(f"{share:.1%} of {split}" for split, share in of_modality.items())
-        whole = [split for split, share in of_modality.items() if share == 1]
+        listed = ", ".join(f"{share:.1%} of {split}" for split, share in split_shares.items())
+        whole = [split for split, share in split_shares.items() if share == 1]
         suffix = f"; what it contributes cannot be measured on {' and '.join(whole)} rows" if whole else ""
         lines.append(f"{modality}: missing in {listed} rows{suffix}")
     return lines

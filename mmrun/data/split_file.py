@@ -256,7 +256,7 @@ def _describe_absent_classes(name: str, target: Target, parts: np.ndarray, names
     counts = np.array(list(count_labels(target, parts, names).values()))  # [parts, C]
     notes = []
     for label in np.flatnonzero((counts == 0).any(axis=0)).tolist():
-        absent = [part for part, of_part in zip(names, counts, strict=True) if of_part[label] == 0]
+        absent = [part for part, part_counts in zip(names, counts, strict=True) if part_counts[label] == 0]
         total = counts[:, label].sum()
         where = f"fold {', '.join(absent)}" if names[0] not in SPLITS else " and ".join(absent)
         rows = "1 row" if total == 1 else f"{total} rows"

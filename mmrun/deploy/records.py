@@ -58,11 +58,11 @@ def read_records(predictor: Predictor, records: Sequence[Record], scratch: Path)
         if spec["kind"] == "tabular":
             columns[modality] = _read_cells(predictor, modality, names, records)
             continue
-        of_streams = _read_streams(predictor, modality, names[0], spec, records)
+        stream_values = _read_streams(predictor, modality, names[0], spec, records)
         values = []
         for number, record in enumerate(records):
-            if number in of_streams:
-                values.append(of_streams[number])
+            if number in stream_values:
+                values.append(stream_values[number])
             else:
                 values.append(_read_value(record, modality, names, spec, scratch, number))
         columns[modality] = Column(spec["kind"], values)

@@ -193,6 +193,6 @@ def _refuse_secrets(files: Mapping[str, Path]) -> None:
         if file.suffix == ".safetensors":
             continue
         content = file.read_bytes()
-        for what, secret in secrets.items():
+        for kind, secret in secrets.items():
             if secret and re.search(re.escape(secret.encode()) + rb"(?![\w.-])", content):
-                raise DataError(f"{name}: holds {what}; nothing was sent")
+                raise DataError(f"{name}: holds {kind}; nothing was sent")

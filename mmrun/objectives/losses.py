@@ -105,8 +105,8 @@ def compute_row_losses(task: Task, output: Tensor, target: Tensor) -> Tensor:
     if isinstance(task, Classification):
         return F.cross_entropy(output.float(), target, ignore_index=IGNORE_INDEX, reduction="none")
     visible = ~target.isnan()
-    each = F.binary_cross_entropy_with_logits(output.float(), target.nan_to_num(), reduction="none")
-    return (each * visible).sum(1) / visible.sum(1).clamp(min=1)
+    class_losses = F.binary_cross_entropy_with_logits(output.float(), target.nan_to_num(), reduction="none")
+    return (class_losses * visible).sum(1) / visible.sum(1).clamp(min=1)
 
 
 def build_losses(

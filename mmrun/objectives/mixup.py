@@ -118,11 +118,11 @@ def mix_losses(task: Supervised, outputs: ModelOutputs, batch: Batch, mixtures: 
         batch: with the rows' own targets.
         mixtures: at least one.
     """
-    own = task.compute_losses(outputs, batch)
-    mixed: dict[str, list[Tensor]] = {name: [] for name in own}
+    own_losses = task.compute_losses(outputs, batch)
+    mixed: dict[str, list[Tensor]] = {name: [] for name in own_losses}
     for mixture in mixtures:
         partners = task.compute_losses(outputs, batch._replace(targets=mixture.targets))
-        for name, loss in own.items():
+        for name, loss in own_losses.items():
             mixed[name].append(torch.lerp(partners[name], loss, mixture.own_share))
     return {name: sum_losses(losses) / len(mixtures) for name, losses in mixed.items()}
 

@@ -49,7 +49,7 @@ class ModalityShuffle(Objective):
         if len(kinds) < 2:
             names = ", ".join(kinds)
             raise ConfigError(f"objective: modality_shuffle needs two modalities, and the stage reads {names}")
-        if all(isinstance(each, Regression) for each in tasks.values()):
+        if all(isinstance(goal, Regression) for goal in tasks.values()):
             raise ConfigError(
                 f"objective: modality_shuffle needs classes, and {', '.join(tasks)} is a regression; choose mixup"
             )

@@ -309,12 +309,14 @@ def choose_modalities(modalities: Sequence[str] | None, kinds: Iterable[str]) ->
     Raises:
         ConfigError: the stage does not read one of them, or none is named.
     """
-    of_stage = list(kinds)
+    stage_modalities = list(kinds)
     if modalities is None:
-        return of_stage
-    _check_names("objective.modalities", "modality", modalities, of_stage)
+        return stage_modalities
+    _check_names("objective.modalities", "modality", modalities, stage_modalities)
     if not modalities:
-        raise ConfigError(f"objective.modalities: names none of {', '.join(of_stage)}; leave it out to choose all")
+        raise ConfigError(
+            f"objective.modalities: names none of {', '.join(stage_modalities)}; leave it out to choose all"
+        )
     return list(modalities)
 
 

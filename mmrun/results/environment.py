@@ -51,10 +51,14 @@ def compare_starts(starts: Sequence[Environment]) -> dict[str, list[object]]:
     """
     properties = [dict(flatten(start)) for start in starts]
     names: dict[str, None] = {}
-    for of_start in properties:
-        names.update(dict.fromkeys(of_start))
-    values = {name: [of_start.get(name) for of_start in properties] for name in names if name not in OF_ONE_START}
-    return {name: of_starts for name, of_starts in values.items() if of_starts != of_starts[:1] * len(of_starts)}
+    for start_properties in properties:
+        names.update(dict.fromkeys(start_properties))
+    changes = {}
+    for name in names:
+        values = [start_properties.get(name) for start_properties in properties]
+        if name not in OF_ONE_START and values != values[:1] * len(values):
+            changes[name] = values
+    return changes
 
 
 def _read_git_state() -> GitState | None:

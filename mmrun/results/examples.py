@@ -124,8 +124,8 @@ def examine(first: RunFolder, second: RunFolder, split: str, groups: RowGroups |
 def _predicts_numbers(metrics: RunMetrics, split: str, task: str) -> bool:
     """Return whether a task's metrics are those of numbers."""
     for name in metrics["metrics"].get(split, {}):
-        of_task, _, metric = name.partition("/")[0].rpartition(".")
-        if of_task in ("", task) and metric in NUMBER_METRICS:
+        head_name, _, metric = name.partition("/")[0].rpartition(".")
+        if head_name in ("", task) and metric in NUMBER_METRICS:
             return True
     return False
 

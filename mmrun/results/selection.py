@@ -221,10 +221,10 @@ def leave_out_compressed(runs: Sequence[RunRecord], by: Sequence[str]) -> tuple[
     if COMPRESS in by:
         return separate_compressed(runs, by)[0], []
     compressed = [run["run"] for run in runs if COMPRESS in run["choices"]]
-    kept = [run for run in runs if COMPRESS not in run["choices"]]
-    if not compressed or not kept:
+    uncompressed = [run for run in runs if COMPRESS not in run["choices"]]
+    if not compressed or not uncompressed:
         return list(runs), []
-    return kept, [f"compressed and left out: {list_names(compressed, 'run')}; --by compress compares them"]
+    return uncompressed, [f"compressed and left out: {list_names(compressed, 'run')}; --by compress compares them"]
 
 
 def _existing_values(runs: Sequence[RunSettings], key: str) -> set[str]:

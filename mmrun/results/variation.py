@@ -111,7 +111,7 @@ def _has_texts_and_others(by_cell: Iterable[tuple[Group, Group, int | None]]) ->
     kinds: dict[tuple[Group, Group], set[bool]] = defaultdict(set)
     for cell, above, seed in by_cell:
         kinds[cell, above].add(seed is None)
-    return any(len(of_cell) > 1 for of_cell in kinds.values())
+    return any(len(cell_kinds) > 1 for cell_kinds in kinds.values())
 
 
 def sum_differing(counts_by_cell: Iterable[Counter[str]]) -> Counter[str]:

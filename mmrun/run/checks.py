@@ -99,8 +99,10 @@ def identify_build(config: RunConfig) -> str:
     for name, stage in config.strategy.stages.items():
         stages[name] = replace(stage, lr=None, optimizer=_drop_rates(stage.optimizer))
     strategy = replace(config.strategy, stages=stages)
-    same = replace(config, seed=0, budget=BudgetConfig(), optimizer=_drop_rates(config.optimizer), strategy=strategy)
-    return json.dumps(as_dict(same), sort_keys=True)
+    comparable = replace(
+        config, seed=0, budget=BudgetConfig(), optimizer=_drop_rates(config.optimizer), strategy=strategy
+    )
+    return json.dumps(as_dict(comparable), sort_keys=True)
 
 
 def _drop_rates(optimizer: Node) -> Node:

@@ -33,9 +33,9 @@ def check_early(config: RunConfig) -> None:
     for name, stage in config.strategy.stages.items():
         _check_causal(stage, config.encoder, f"strategy.stages.{name}.objective")
     for modality, node in config.encoder.items():
-        for what, model, remedy in _list_models(node):
+        for kind, model, remedy in _list_models(node):
             if not may_be_cached(model, str(node["_target_"])) and not hub.is_hub_reachable():
-                raise ConfigError(f"encoder.{modality}: {hub.explain_unreachable(what, model, remedy)}")
+                raise ConfigError(f"encoder.{modality}: {hub.explain_unreachable(kind, model, remedy)}")
 
 
 def _check_causal(stage: StageConfig, encoders: Mapping[str, Node], key_path: str) -> None:

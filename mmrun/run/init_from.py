@@ -193,13 +193,13 @@ def _select(weights: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
 
 
-def _find_mismatch(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str | None:
+def _find_mismatch(target: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str | None:
     """Return how the weights of a part differ from those of another run in names or shapes, or None."""
     if not other:
         return "only here"
-    if own.keys() != other.keys():
+    if target.keys() != other.keys():
         return "other parameters"
-    return None if all(own[name].shape == other[name].shape for name in own) else "other shapes"
+    return None if all(target[name].shape == other[name].shape for name in target) else "other shapes"
 
 
 def _has_other_classes(folder: RunFolder, fits: Mapping[str, Fit]) -> bool:

@@ -130,14 +130,14 @@ def _forward(number: int) -> None:
 
 def _find_children() -> list[int]:
     """Return the processes that this one and its children started; none where the system does not tell."""
-    found, pids = [], [os.getpid()]
+    descendants, pids = [], [os.getpid()]
     while pids:
         for file in Path(f"/proc/{pids.pop()}/task").glob("*/children"):
             with suppress(OSError):  # it has just ended
                 children = [int(pid) for pid in file.read_text().split()]
-                found += children
+                descendants += children
                 pids += children
-    return found
+    return descendants
 
 
 def _handles(pid: int, number: int) -> bool:

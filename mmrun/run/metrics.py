@@ -133,9 +133,9 @@ def _evaluate_patterns(
     present = {modality: column.present[rows].numpy() for modality, column in session.columns.items()}
     evaluated: list[PresenceMetrics] = []
     for pattern in list_patterns(present):
-        of_pattern = {FUSED: {task: output[pattern.places] for task, output in outputs.items()}}
+        pattern_outputs = {FUSED: {task: output[pattern.places] for task, output in outputs.items()}}
         metrics = compute_metrics(
-            session, of_pattern, {task: target[pattern.places] for task, target in targets.items()}
+            session, pattern_outputs, {task: target[pattern.places] for task, target in targets.items()}
         )
         evaluated.append({"present": pattern.modalities, "rows": len(pattern.places), "metrics": dict(metrics)})
     return evaluated

@@ -67,7 +67,7 @@ def discard_damaged(session: Session, stage: Stage) -> None:
         session: the run.
         stage: that may have checkpoints.
     """
-    last, best = (session.folder.checkpoint_path(stage.name, which) for which in ("last", "best"))
+    last, best = (session.folder.checkpoint_path(stage.name, name) for name in ("last", "best"))
     while session.is_writer and checkpoint.exists(last):
         try:
             _verify(last, best if stage.config.keep == "best" else None)

@@ -63,7 +63,7 @@ def _record_environment(session: Session, overrides: Sequence[str]) -> None:
     changes = compare_starts([starts[0], starts[-1]])
     if changes:
         words = ", ".join(
-            f"{name} was {format_value(was)}, is {format_value(now)}" for name, (was, now) in changes.items()
+            f"{name} was {format_value(before)}, is {format_value(after)}" for name, (before, after) in changes.items()
         )
         session.callback.on_message(f"{folder.path} goes on in another environment: {words}")
 

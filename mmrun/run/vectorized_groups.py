@@ -101,9 +101,9 @@ def _class_of(node: Any) -> str | None:
 
 def _differing_keys(values: Sequence[dict[str, Any]]) -> str:
     """Name the keys in which configs differ."""
-    flat = [_flatten(of_group, "") for of_group in values]
+    flat = [_flatten(values_of_run, "") for values_of_run in values]
     keys = sorted(set().union(*flat))
-    differing = [key for key in keys if any(of_group.get(key) != flat[0].get(key) for of_group in flat)]
+    differing = [key for key in keys if any(values_of_run.get(key) != flat[0].get(key) for values_of_run in flat)]
     more = f" and {len(differing) - MAX_NAMED} more keys" if len(differing) > MAX_NAMED else ""
     return ", ".join(differing[:MAX_NAMED]) + more
 

@@ -57,10 +57,10 @@ class Classification:
             class_balanced: weigh each row inversely to the number of training rows of its class; torch's own class
                 weights would also weigh the spread share, so that the rarest class always wins.
         """
-        each = F.cross_entropy(
+        row_losses = F.cross_entropy(
             output.float(), target, ignore_index=IGNORE_INDEX, reduction="none", label_smoothing=label_smoothing
         )
-        return self._mean(each, target, class_balanced)
+        return self._mean(row_losses, target, class_balanced)
 
     def focal(self, output: Tensor, target: Tensor, gamma: float = 2.0, class_balanced: bool = False) -> Tensor:
         """Return the focal loss, cross-entropy times (1 - p)^gamma (Lin et al., 2017): easy rows count less.
@@ -71,11 +71,10 @@ class Classification:
             gamma: 0 is cross-entropy.
             class_balanced: weigh classes inversely to their number of training rows.
         """
-        each = F.cross_entropy(output.float(), target, ignore_index=IGNORE_INDEX, reduction="none")
-        wrong = (-torch.expm1(-each)).clamp(
-            min=torch.finfo(each.dtype).eps
-        )  # 1 - p; above 0, so that powers have gradients
-        return self._mean(wrong.pow(gamma) * each, target, class_balanced)
+        row_losses = F.cross_entropy(output.float(), target, ignore_index=IGNORE_INDEX, reduction="none")
+        smallest = torch.finfo(row_losses.dtype).eps  # above 0, so that powers have gradients
+        wrong = (-torch.expm1(-row_losses)).clamp(min=smallest)  # 1 - p
+        return self._mean(wrong.pow(gamma) * row_losses, target, class_balanced)
 
     def hinge(self, output: Tensor, target: Tensor, class_balanced: bool = False) -> Tensor:
         """Return the multiclass hinge loss (Crammer & Singer, 2001): how far the true class is from leading by 1.
@@ -145,11 +144,11 @@ class Classification:
         visible = target != IGNORE_INDEX
         return self._count(scores[visible], target[visible]).per_class(self.classes)
 
-    def _mean(self, each: Tensor, target: Tensor, class_balanced: bool) -> Tensor:  # [B], [B]
+    def _mean(self, row_losses: Tensor, target: Tensor, class_balanced: bool) -> Tensor:  # [B], [B]
         """Average over the visible rows; `class_balanced` weighs them by class."""
-        self._move(each.device)
+        self._move(row_losses.device)
         visible = target != IGNORE_INDEX
-        weighed = self.class_weights[target.clamp(min=0)] * each if class_balanced else each
+        weighed = self.class_weights[target.clamp(min=0)] * row_losses if class_balanced else row_losses
         return weighed.where(visible, 0).sum() / visible.sum().clamp(min=1)
 
     def _move(self, device: torch.device) -> None:

@@ -46,8 +46,8 @@ class Multilabel:
             target: [B, C], NaN where hidden.
         """
         visible = ~target.isnan()
-        each = F.binary_cross_entropy_with_logits(output.float(), target.nan_to_num(), reduction="none")
-        return (each * visible).sum() / visible.sum().clamp(min=1)
+        label_losses = F.binary_cross_entropy_with_logits(output.float(), target.nan_to_num(), reduction="none")
+        return (label_losses * visible).sum() / visible.sum().clamp(min=1)
 
     def scores(self, output: Tensor) -> Tensor:
         """Return the probability of each label, [B, C].

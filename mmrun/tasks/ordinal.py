@@ -33,8 +33,10 @@ class Ordinal(Classification):
         questions = torch.arange(self.num_outputs - 1, device=output.device)
         truth = (target.unsqueeze(1) > questions).float()  # [B, C - 1]
         smooth = truth * (1 - label_smoothing) + label_smoothing / 2
-        each = F.binary_cross_entropy_with_logits(cumulative_logits(output.float()), smooth, reduction="none").mean(1)
-        return self._mean(each, target, class_balanced)
+        row_losses = F.binary_cross_entropy_with_logits(
+            cumulative_logits(output.float()), smooth, reduction="none"
+        ).mean(1)
+        return self._mean(row_losses, target, class_balanced)
 
     def quick_metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
         """Return the quick metrics of a classification, the mean rank error `mae` and the quadratic kappa.
@@ -65,6 +67,6 @@ def cumulative_logits(output: Tensor) -> Tensor:
     C = output.shape[1]
     classes = torch.arange(C, device=output.device)
     higher = classes > classes[:-1, None]  # [C - 1, C]
-    each = output.unsqueeze(1)  # [B, 1, C]
+    logits = output.unsqueeze(1)  # [B, 1, C]
     lowest = float("-inf")
-    return each.masked_fill(~higher, lowest).logsumexp(2) - each.masked_fill(higher, lowest).logsumexp(2)
+    return logits.masked_fill(~higher, lowest).logsumexp(2) - logits.masked_fill(higher, lowest).logsumexp(2)

@@ -75,8 +75,8 @@ class Regression:
             delta: standard deviations.
         """
         error, visible = self._error(output, target)
-        each = F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta)
-        return (each * visible).sum() / visible.sum().clamp(min=1)
+        row_losses = F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta)
+        return (row_losses * visible).sum() / visible.sum().clamp(min=1)
 
     def _error(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:  # both [B, C]
         """Return the errors of the standardised numbers, and which targets are visible."""

@@ -72,8 +72,8 @@ def check_shapes(build: BuildAugmentation) -> None:
     assert augmented.keys() == before.keys(), f"the parts are {', '.join(augmented)}, not {', '.join(before)}"
     for name, part in before.items():
         assert torch.equal(_get_parts(x)[name], part), f"the input itself was changed (part {name!r})"
-        found, expected = (tuple(augmented[name].shape), augmented[name].dtype), (tuple(part.shape), part.dtype)
-        assert found == expected, f"part {name!r} is {found}, not {expected}"
+        actual, expected = (tuple(augmented[name].shape), augmented[name].dtype), (tuple(part.shape), part.dtype)
+        assert actual == expected, f"part {name!r} is {actual}, not {expected}"
 
 
 def check_range(build: BuildAugmentation) -> None:

@@ -152,7 +152,7 @@ def build_micro_batches(learner: Learner, batch: Batch, number: int, accelerator
         parts = [learner.prepare(part) for part in split(batch, number)]
     counts = torch.stack([learner.count_visible(part) for part in parts])
     total = accelerator.reduce(counts.sum(0))
-    return [learner.weigh(part, of_part, total) for part, of_part in zip(parts, counts.unbind(), strict=True)]
+    return [learner.weigh(part, part_counts, total) for part, part_counts in zip(parts, counts.unbind(), strict=True)]
 
 
 def split(batch: Batch, number: int) -> list[Batch]:

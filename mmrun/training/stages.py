@@ -137,10 +137,10 @@ def relative_heights(names: Iterable[str]) -> dict[str, float]:
     modules: dict[str, list[str]] = {}  # by encoder, first to last
     for name in names:
         encoder, module = _encoder_of(name), name.rpartition(".")[0]
-        seen = modules.setdefault(encoder, [])
-        if module not in seen:
-            seen.append(module)
-        position[name] = float(seen.index(module) + 1)
+        known_modules = modules.setdefault(encoder, [])
+        if module not in known_modules:
+            known_modules.append(module)
+        position[name] = float(known_modules.index(module) + 1)
     heights = {}
     for name, place in position.items():
         heights[name] = place / len(modules[_encoder_of(name)]) if name.startswith("encoder.") else 1.0

@@ -161,6 +161,6 @@ def _audit_target(table: Table, target: Target) -> TargetAudit:
             ranges[split] = summarize(numbers[is_visible & (table.split == split)].ravel().tolist())
         return {"task": target.task, "hidden": num_hidden, "numbers": ranges}
     counts = {}
-    for split, of_split in count_labels(target, table.split, SPLITS).items():
-        counts[split] = dict(zip(target.names, of_split.tolist(), strict=True))
+    for split, label_counts in count_labels(target, table.split, SPLITS).items():
+        counts[split] = dict(zip(target.names, label_counts.tolist(), strict=True))
     return {"task": target.task, "hidden": num_hidden, "counts": counts}

@@ -56,12 +56,12 @@ def describe_numbers(numbers: np.ndarray, split: np.ndarray) -> Distribution | N
         split: of each [n] str.
     """
     is_number = np.isfinite(numbers)
-    shown, of_shown = numbers[is_number], split[is_number]
+    shown, shown_splits = numbers[is_number], split[is_number]
     if len(shown) == 0:
         return None
     low, high = float(shown.min()), float(shown.max())
     edges = _make_edges(shown, low, high)
-    counts = {name: np.histogram(shown[of_shown == name], edges)[0].tolist() for name in SPLITS}
+    counts = {name: np.histogram(shown[shown_splits == name], edges)[0].tolist() for name in SPLITS}
     return Distribution(low, float(np.median(shown)), high, int((~is_number).sum()), edges.tolist(), counts)
 
 
@@ -87,7 +87,8 @@ def rank_values(by_split: Mapping[str, Counter[str]]) -> Frequencies:
         total.update(counter)
     counts: dict[str, dict[str, int]] = {}
     for value, _ in total.most_common(MAX_VALUES):
-        of_name = counts.setdefault(shorten(value), dict.fromkeys(by_split, 0))  # two long values may begin alike
+        label = shorten(value)  # two long values may begin alike
+        counts_of_label = counts.setdefault(label, dict.fromkeys(by_split, 0))
         for name, counter in by_split.items():
-            of_name[name] += counter[value]
+            counts_of_label[name] += counter[value]
     return Frequencies(len(total), counts)

@@ -140,16 +140,16 @@ def _judge_classes(
     notes.append(f"{name}: labels are judged by {quick}")
     suspects = []
     for place, margin in zip(judgement.suspects.tolist(), judgement.margins.tolist(), strict=True):
-        given, suggested = target.names[labels[place]], target.names[judgement.suggested[place]]
-        suspects.append(Suspect(int(rows[place]), margin, f"'{given}', more likely '{suggested}'"))
+        given_name, suggested_name = target.names[labels[place]], target.names[judgement.suggested[place]]
+        suspects.append(Suspect(int(rows[place]), margin, f"'{given_name}', more likely '{suggested_name}'"))
     return suspects
 
 
 def _judge_label_sets(
     target: Target, name: str, rows: np.ndarray, features: Mapping[str, Features], notes: list[str]
 ) -> list[Suspect]:
-    given = (target.values[rows] == 1).astype(np.int64)  # [n, C]
-    counts = given.sum(axis=0)
+    given_labels = (target.values[rows] == 1).astype(np.int64)  # [n, C]
+    counts = given_labels.sum(axis=0)
     common = np.flatnonzero(np.minimum(counts, len(rows) - counts) >= MIN_CLASS_ROWS)
     if len(common) == 0:
         return []
@@ -157,12 +157,12 @@ def _judge_label_sets(
     suspects = []
     num_judged = 0
     for label in common[np.argsort(-counts[common], kind="stable")][:MAX_LABELS].tolist():
-        judgement = judge_labels(matrix, given[:, label])
-        if not _is_skilled(judgement, given[:, label]):
+        judgement = judge_labels(matrix, given_labels[:, label])
+        if not _is_skilled(judgement, given_labels[:, label]):
             continue
         num_judged += 1
         for place, margin in zip(judgement.suspects.tolist(), judgement.margins.tolist(), strict=True):
-            reason = f"{'with' if given[place, label] else 'without'} '{target.names[label]}', which is unlikely"
+            reason = f"{'with' if given_labels[place, label] else 'without'} '{target.names[label]}', which is unlikely"
             suspects.append(Suspect(int(rows[place]), margin, reason))
     notes.append(
         f"{name}: {num_judged} of {len(target.names)} labels are judged, each by a quick model on {len(rows):,} rows, "
@@ -190,16 +190,16 @@ def judge_labels(features: np.ndarray, labels: np.ndarray) -> Judgement:
         features: [n, D].
         labels: class numbers [n], at least NUM_FOLDS of each.
     """
-    classes, given = np.unique(labels, return_inverse=True)
-    probabilities = _predict_across_folds(features, given, len(classes))
-    of_given = probabilities[np.arange(len(given)), given]
-    thresholds = np.bincount(given, weights=of_given) / np.bincount(given)
+    classes, given_classes = np.unique(labels, return_inverse=True)
+    probabilities = _predict_across_folds(features, given_classes, len(classes))
+    given_probabilities = probabilities[np.arange(len(given_classes)), given_classes]
+    thresholds = np.bincount(given_classes, weights=given_probabilities) / np.bincount(given_classes)
     confident = np.where(probabilities >= thresholds, probabilities, -1.0)
     suggested = confident.argmax(axis=1)
-    margin = confident.max(axis=1) - of_given
-    suspects = np.flatnonzero((suggested != given) & (margin >= MIN_MARGIN))
+    margin = confident.max(axis=1) - given_probabilities
+    suspects = np.flatnonzero((suggested != given_classes) & (margin >= MIN_MARGIN))
     suspects = suspects[np.argsort(-margin[suspects], kind="stable")]
-    accuracy = float((probabilities.argmax(axis=1) == given).mean())
+    accuracy = float((probabilities.argmax(axis=1) == given_classes).mean())
     return Judgement(suspects, margin[suspects], classes[suggested], accuracy)
 
 

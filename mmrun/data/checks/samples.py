@@ -260,13 +260,13 @@ def _read_sound(value: Sound) -> Media:
     samples = samples.astype(np.float32) / (32768 if samples.dtype == np.int16 else 1)
     mono = samples.mean(axis=1) if samples.ndim == 2 else samples
     step = -(-rate // RATE)
-    kept = np.pad(mono, (0, -len(mono) % step), mode="edge").reshape(-1, step).mean(axis=1)
+    resampled = np.pad(mono, (0, -len(mono) % step), mode="edge").reshape(-1, step).mean(axis=1)
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(max(1, rate // step))
-        file.writeframes((np.nan_to_num(kept).clip(-1, 1) * 32767).astype("<i2").tobytes())
+        file.writeframes((np.nan_to_num(resampled).clip(-1, 1) * 32767).astype("<i2").tobytes())
     return Media("audio/wav", buffer.getvalue(), f"the first {len(mono) / rate:.1f} s at {rate // step} Hz")
 
 

@@ -76,7 +76,7 @@ class CategoryTransform:
         Args:
             number: from 1.
         """
-        names = {of_name: name for name, of_name in self.numbers.items()}
+        names = {number_of_name: name for name, number_of_name in self.numbers.items()}
         return names.get(number, number)
 
     def describe_unknown(self, column: str, words: np.ndarray, rows: str) -> list[str]:

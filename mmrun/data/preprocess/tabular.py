@@ -226,8 +226,8 @@ class Cells:
         missing = np.isnan(numbers)
         numbers[missing] = 0.0
         categories = np.zeros((len(values), len(self.categories)), dtype=np.int64)
-        for i, (name, of_column) in enumerate(self.categories.items()):
-            categories[:, i] = of_column.number_cells(values.columns[name])
+        for i, (name, category_transform) in enumerate(self.categories.items()):
+            categories[:, i] = category_transform.number_cells(values.columns[name])
         parts = self._join(numbers, missing, categories)
         for part in parts.values():
             part[is_empty] = 0
@@ -271,8 +271,8 @@ class Cells:
             lines.append(f"{name}: {'-' if missing[i] else format(transform.invert(numeric[i]), '.4g')}")
         encoded = numeric[len(self.numeric) :]
         lines += [f"{i}. number of a category: {number:.3g}" for i, number in enumerate(encoded, start=1)]
-        for (name, of_column), category in zip(self.categories.items(), categorical, strict=False):
-            lines.append(f"{name}: {of_column.find_name(category) if category > 0 else '-'}")
+        for (name, category_transform), category in zip(self.categories.items(), categorical, strict=False):
+            lines.append(f"{name}: {category_transform.find_name(category) if category > 0 else '-'}")
         return lines
 
     def state(self) -> dict[str, object]:

@@ -194,8 +194,8 @@ def _prepend_normalizer(tokenizer: "Tokenizer", normalizer: "Normalizer | None")
     from tokenizers import normalizers
 
     if normalizer is not None:
-        own = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
-        tokenizer.normalizer = normalizers.Sequence([normalizer, *own])
+        present = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
+        tokenizer.normalizer = normalizers.Sequence([normalizer, *present])
 
 
 def _train_tokenizer(texts: Iterator[str], vocab_size: int, normalizer: "Normalizer | None") -> "Tokenizer":

@@ -300,8 +300,8 @@ def _summarize(
     original: RunMetrics = source.folder.read_metrics()
     choices = _name_choices(source, plan)
     config = {**as_dict(source.config), "choices": choices}
-    kept = {key: value for key, value in original.items() if key not in ("schema", "files", "inference")}
-    return {**kept, "run": folder.name, "choices": choices, "config": config, **evaluation}
+    copied = {key: value for key, value in original.items() if key not in ("schema", "files", "inference")}
+    return {**copied, "run": folder.name, "choices": choices, "config": config, **evaluation}
 
 
 def measure(source: Source, folder: RunFolder, last: Stage, model: Multimodal) -> Inference:

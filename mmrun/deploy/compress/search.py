@@ -130,8 +130,8 @@ def search(source: Source, wish: Wish, callback: Callback) -> Findings:
             value = f"{original.metric} {candidate.value:.4f}, drop {candidate.drop:.4f}"
             callback.on_message(f"{number} of {min(len(plans), MAX_JUDGED)}: {candidate.plan.name}: {value}")
         candidates += judged
-    good = [each for each in candidates if each.drop <= wish.max_drop and wish.is_reached(each.ratios)]
-    best = min(good, key=lambda candidate: candidate.drop, default=None)
+    acceptable = [entry for entry in candidates if entry.drop <= wish.max_drop and wish.is_reached(entry.ratios)]
+    best = min(acceptable, key=lambda candidate: candidate.drop, default=None)
     return Findings(candidates, best, _find_smallest(measured, wish))
 
 

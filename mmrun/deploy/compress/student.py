@@ -75,8 +75,8 @@ def name_student(overrides: Sequence[str]) -> str:
 
 def list_overrides(teacher: RunFolder, overrides: Sequence[str]) -> list[str]:
     """Return the overrides that a student is composed from."""
-    kept = [word for word in teacher.read_overrides() if not HOW_IT_WAS_TRAINED.match(word)]
-    return [*kept, *RECIPE, f"{TEACHER}={teacher.path.resolve()}", *overrides]
+    kept_overrides = [word for word in teacher.read_overrides() if not HOW_IT_WAS_TRAINED.match(word)]
+    return [*kept_overrides, *RECIPE, f"{TEACHER}={teacher.path.resolve()}", *overrides]
 
 
 def _record_teacher(folder: RunFolder, source: Source, overrides: Sequence[str]) -> None:
@@ -103,5 +103,5 @@ def _record_inference(source: Source, folder: RunFolder, config: RunConfig, call
     last = list(build.resolve_stages(config, model).values())[-1]
     inference = measure(source, folder, last, model)
     metrics = cast(dict[str, Any], folder.read_metrics())
-    kept = {key: value for key, value in metrics.items() if key not in ("schema", "files")}
-    folder.finish({**kept, "inference": inference})
+    copied = {key: value for key, value in metrics.items() if key not in ("schema", "files")}
+    folder.finish({**copied, "inference": inference})

@@ -79,5 +79,5 @@ def _score_subset(
     scorer: Scorer, subset: Subset, features: dict[str, Features], present: dict[str, Tensor]
 ) -> np.ndarray:
     """Return the scores [B, C] with only some modalities present."""
-    kept = {modality: mask if modality in subset else torch.zeros_like(mask) for modality, mask in present.items()}
-    return scorer.score(features, kept).cpu().numpy()
+    presence = {modality: mask if modality in subset else torch.zeros_like(mask) for modality, mask in present.items()}
+    return scorer.score(features, presence).cpu().numpy()

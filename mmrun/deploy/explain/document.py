@@ -28,8 +28,8 @@ def write_json(explanation: FileExplanation, stream: IO[str]) -> None:
     stream.write(_to_json(summary)[:-1] + ', "explained": [')
     for number, row in enumerate(explanation.rows):
         stream.write((",\n" if number else "\n") + _to_json(_describe_row(row, explanation.outputs)))
-    rest = {"skipped": explanation.skipped, "notes": explanation.notes}
-    stream.write("\n], " + _to_json(rest)[1:] + "\n")
+    remarks = {"skipped": explanation.skipped, "notes": explanation.notes}
+    stream.write("\n], " + _to_json(remarks)[1:] + "\n")
 
 
 def _describe_row(row: ExplainedRow, outputs: list[str]) -> dict[str, object]:

@@ -162,8 +162,8 @@ def _cover_places(x: Parts) -> Cover:
     masks = (square == torch.arange(GRID**2, device=square.device).unsqueeze(1)) & mask
 
     def hide(covered: Tensor) -> Parts:
-        kept = mask & ~covered
-        return {"points": x["points"] * kept.unsqueeze(1), "mask": kept}
+        visible = mask & ~covered
+        return {"points": x["points"] * visible.unsqueeze(1), "mask": visible}
 
     return Cover(masks, hide, lambda falls: falls.reshape(GRID, GRID))
 

@@ -67,7 +67,7 @@ def answer_requests(
     values, errors = read_values(run, schema, rows)
     answers: dict[int, Answer] = {}
     for number, row_scores in score(values, errors).items():
-        notes = _describe_unseen(run, {modality: of_rows[number] for modality, of_rows in values.items()})
+        notes = _describe_unseen(run, {modality: row_values[number] for modality, row_values in values.items()})
         answers[number] = describe_row(schema, rows[number], row_scores, notes)
     return _split_answers(requests, answers, errors)
 

@@ -33,8 +33,8 @@ def prune_heads(encoder: nn.Module, share: float, gradients: Gradients) -> int:
         gradient = gradients.get(f"{name}.out_proj.weight")
         scores = weight.abs() if gradient is None else (weight * gradient).abs()
         by_head = scores.view(-1, attention.num_heads, attention.head_dim).sum((0, 2))
-        kept = by_head.argsort(descending=True)[: attention.num_heads - count].sort().values
-        replace_module(encoder, name, keep_heads(attention, kept))
+        kept_heads = by_head.argsort(descending=True)[: attention.num_heads - count].sort().values
+        replace_module(encoder, name, keep_heads(attention, kept_heads))
         num_smaller += 1
     return num_smaller
 

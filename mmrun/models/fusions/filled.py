@@ -56,8 +56,8 @@ class Filled(Fusion):
             Fused vectors [B, D].
         """
         if self.fill == "mean" and self.training:
-            for modality, of_modality in features.items():
-                self._update_mean(modality, of_modality.pooled.detach(), present[modality])
+            for modality, modality_features in features.items():
+                self._update_mean(modality, modality_features.pooled.detach(), present[modality])
         filled, all_present = self._fill(features, present)
         fused: Tensor = self.fusion(filled, all_present)
         return fused
@@ -82,8 +82,8 @@ class Filled(Fusion):
         self, features: dict[str, Features], present: dict[str, Tensor]
     ) -> tuple[dict[str, Features], dict[str, Tensor]]:
         vectors, filled = self._vectors(features, present), {}
-        for modality, of_modality in features.items():
-            filled[modality] = _replace_missing(of_modality, present[modality], vectors[modality])
+        for modality, modality_features in features.items():
+            filled[modality] = _replace_missing(modality_features, present[modality], vectors[modality])
         return filled, {modality: torch.ones_like(present[modality]) for modality in features}
 
     def _vectors(self, features: dict[str, Features], present: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -101,12 +101,12 @@ class Filled(Fusion):
         """Move the running mean towards that of the rows which have the modality; stay where there is none."""
         mean = self.get_buffer(f"mean_{modality}")
         count = present.sum()
-        of_batch = torch.where(present[:, None], pooled, 0.0).float().sum(0) / count.clamp(min=1)
-        mean += MOMENTUM * (of_batch - mean) * (count > 0)
+        batch_sum = torch.where(present[:, None], pooled, 0.0).float().sum(0) / count.clamp(min=1)
+        mean += MOMENTUM * (batch_sum - mean) * (count > 0)
 
 
 def _select_pooled(features: dict[str, Features]) -> dict[str, Tensor]:
-    return {modality: of_modality.pooled for modality, of_modality in features.items()}
+    return {modality: modality_features.pooled for modality, modality_features in features.items()}
 
 
 def _replace_missing(features: Features, present: Tensor, vector: Tensor) -> Features:

@@ -64,10 +64,10 @@ def _limit_plots(sections: list[Section]) -> list[str]:
     num_plots = 0
     num_dropped = 0
     for section in sections:
-        kept = section.plots[: max(0, MAX_PLOTS - num_plots)]
-        num_dropped += len(section.plots) - len(kept)
-        num_plots += len(kept)
-        section.plots = kept
+        shown_plots = section.plots[: max(0, MAX_PLOTS - num_plots)]
+        num_dropped += len(section.plots) - len(shown_plots)
+        num_plots += len(shown_plots)
+        section.plots = shown_plots
     return [f"{num_dropped} plots beyond the first {MAX_PLOTS} are left out"] if num_dropped else []
 
 

@@ -28,16 +28,16 @@ def draw_bars(
         styles: of the groups.
     """
     width, text_color = 0.8 / len(values), matplotlib.rcParams["text.color"]
-    for position, (group, of_group) in enumerate(values.items()):
-        indices = [index for index, name in enumerate(names) if name in of_group]
+    for position, (group, group_values) in enumerate(values.items()):
+        indices = [index for index, name in enumerate(names) if name in group_values]
         centers = np.array(indices) + (position - (len(values) - 1) / 2) * width
-        means = [np.mean(of_group[names[index]]) for index in indices]
+        means = [np.mean(group_values[names[index]]) for index in indices]
         style = styles[group]
         fill: PlotKwargs = {"color": style.color, "hatch": style.hatch, "edgecolor": "#ffffff", "linewidth": 0}
         axes.bar(centers, means, width * 0.92, label=format_group(group), **fill)
         for center, index in zip(centers, indices, strict=True):
-            of_runs = of_group[names[index]]
-            axes.scatter([center] * len(of_runs), of_runs, s=12, color=text_color, linewidths=0, zorder=3)
+            run_values = group_values[names[index]]
+            axes.scatter([center] * len(run_values), run_values, s=12, color=text_color, linewidths=0, zorder=3)
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set_xticks(range(len(names)), names)
     draw_legend(axes, max_inside=0)

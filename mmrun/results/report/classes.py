@@ -114,13 +114,13 @@ def build_section(groups: Mapping[Group, Iterable[RunRecord]], metric: str, styl
         return None
     tasks = merge_keys(summaries.values())
     task = next((task for task in tasks if name.startswith(f"{task}.")), tasks[0])
-    of_task: dict[Group, ClassificationSummary] = {}
+    task_summaries: dict[Group, ClassificationSummary] = {}
     for group, by_task in summaries.items():
         if task in by_task:
-            of_task[group] = by_task[task]
+            task_summaries[group] = by_task[task]
     sentences = [f"Task {task}, one of {len(tasks)}."] if len(tasks) > 1 else []
     text = " ".join([*sentences, *notes])
-    return Section("Calibration and classes", text, plots=_plot_task(of_task, styles))
+    return Section("Calibration and classes", text, plots=_plot_task(task_summaries, styles))
 
 
 def _plot_task(summaries: Mapping[Group, ClassificationSummary], styles: Styles) -> list[Plot]:

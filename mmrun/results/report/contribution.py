@@ -91,8 +91,8 @@ def build_section(
     plots = []
     if evaluations:
         plots.append(plot_shapley_values(_collect_shapley_values(evaluations, metric), metric, styles))
-    for group, of_group in evaluations.items():
-        plots.append(plot_missing_modalities(group, average_subsets(of_group, metric), metric))
+    for group, group_evaluations in evaluations.items():
+        plots.append(plot_missing_modalities(group, average_subsets(group_evaluations, metric), metric))
     text = " ".join(filter(None, [unevaluated, _describe_complete_training(evaluations)]))
     return Section("Contribution of each modality", text, [synergy] if synergy.rows else [], plots)
 
@@ -120,8 +120,8 @@ def describe_unevaluated(runs: Iterable[RunRecord], question: Question) -> str:
 def _describe_complete_training(evaluations: Evaluations) -> str:
     """Warn of groups that never saw a missing modality in training."""
     names = []
-    for group, of_group in evaluations.items():
-        if not all(evaluation["saw_missing"] for evaluation in of_group):
+    for group, group_evaluations in evaluations.items():
+        if not all(evaluation["saw_missing"] for evaluation in group_evaluations):
             names.append(format_group(group))
     if not names:
         return ""
@@ -141,8 +141,8 @@ def _tabulate_synergy(
     runs = list(chain.from_iterable(groups.values()))
     modalities = merge_keys(run["config"]["encoder"] for run in runs)
     rows = []
-    for group, of_group in groups.items():
-        for source, pairs in _pair_fused_and_unimodal(of_group, runs, split, metric).items():
+    for group, group_evaluations in groups.items():
+        for source, pairs in _pair_fused_and_unimodal(group_evaluations, runs, split, metric).items():
             cells = _format_synergy(pairs, modalities, lower_is_better)
             rows.append([format_group(group), source, *cells])
     header = ["group", "unimodal source", "runs", "fused"]
@@ -256,9 +256,9 @@ def _read_probes(probed_run: RunRecord, run: RunRecord, split: str, metric: str)
 def _collect_shapley_values(evaluations: Evaluations, metric: str) -> dict[Group, dict[str, list[float]]]:
     """Return by group and modality the Shapley value in each run."""
     values: dict[Group, dict[str, list[float]]] = {}
-    for group, of_group in evaluations.items():
+    for group, group_evaluations in evaluations.items():
         values[group] = {}
-        for evaluation in of_group:
+        for evaluation in group_evaluations:
             for modality, value in evaluation["shapley"][metric]["absent"].items():
                 values[group].setdefault(modality, []).append(value)
     return values
@@ -277,13 +277,13 @@ def average_subsets(evaluations: Sequence[Evaluation], metric: str) -> SubsetMea
     first_run = evaluations[0]["missing"]
     fills = list(first_run)
     subsets = [" + ".join(subset["present"]) for subset in first_run[fills[0]]]
-    of_runs = []
+    run_values = []
     for evaluation in evaluations:
-        of_fills = []
+        fill_values = []
         for fill in fills:
-            of_fills.append([subset["metrics"][metric] for subset in evaluation["missing"][fill]])
-        of_runs.append(of_fills)
-    means = np.mean(of_runs, axis=0)  # [fills, subsets]
+            fill_values.append([subset["metrics"][metric] for subset in evaluation["missing"][fill]])
+        run_values.append(fill_values)
+    means = np.mean(run_values, axis=0)  # [fills, subsets]
     return SubsetMeans(subsets, fills, means.T)
 
 

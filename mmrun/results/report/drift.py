@@ -61,8 +61,8 @@ def build_section(evaluations: Evaluations, styles: Styles) -> Section | None:
 def _collect_drift(evaluations: Iterable[Evaluation]) -> Drift:
     drift: Drift = {}
     for evaluation in evaluations:
-        for modality, of_run in evaluation.get("drift", {}).items():
-            drift.setdefault(modality, []).append(of_run)
+        for modality, run_drift in evaluation.get("drift", {}).items():
+            drift.setdefault(modality, []).append(run_drift)
     return drift
 
 

@@ -31,9 +31,9 @@ def read_evaluations(groups: Mapping[Group, Iterable[RunRecord]], metric: str) -
     first_run = next(iter(by_group.values()))[0]
     name = _choose_metric(first_run["primary_metrics"], name)
     measured: Evaluations = {}
-    for group, of_group in by_group.items():
-        if all(name in evaluation["primary_metrics"] for evaluation in of_group):
-            measured[group] = of_group
+    for group, group_evaluations in by_group.items():
+        if all(name in evaluation["primary_metrics"] for evaluation in group_evaluations):
+            measured[group] = group_evaluations
     return name, measured
 
 

@@ -80,4 +80,6 @@ def describe_means(values: Mapping[str, Sequence[float]]) -> str:
     Returns:
         The means joined by commas.
     """
-    return ", ".join(f"{modality} {format_number(float(np.mean(of_runs)))}" for modality, of_runs in values.items())
+    return ", ".join(
+        f"{modality} {format_number(float(np.mean(run_values)))}" for modality, run_values in values.items()
+    )

@@ -144,7 +144,7 @@ def plot_learning_curves(
         Thin lines for runs, thick ones for their mean.
     """
     caption = f"{metric} while the budget is spent, pre-training included"
-    if any(len(of_group) > 1 for of_group in curves.values()):
+    if any(len(group_curves) > 1 for group_curves in curves.values()):
         caption += "; thick lines are means over the seeds"
     alt = f"Learning curves of {metric} over {budget_label}. {describe_curves(curves)}."
     return Plot("learning", caption, alt, make_curve_drawer(curves, metric, budget_label, styles))

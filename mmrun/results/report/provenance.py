@@ -95,7 +95,7 @@ def build_run_section(findings: Findings) -> Section:
     keys = [*findings.question.by, *findings.setting_keys, "seed"]
     rows, configs = [], []
     words = {run["run"]: _read_words(run) for run in findings.runs}
-    shown = [column for column in WORDS if any(of_run[column] for of_run in words.values())]
+    shown = [column for column in WORDS if any(run_words[column] for run_words in words.values())]
     for run in findings.runs:
         configs.append(RunFolder(run["folder"]).config_file)
         cells = [run["run"], *(format_value(lookup(run, key)) for key in keys), format_number(get_metric(run, metric))]

@@ -82,9 +82,9 @@ def drop_statistics(table: Table, findings: Findings) -> Table:
     Returns:
         The values of the runs, and their differences to the baseline.
     """
-    kept = [*range(table.left), table.header.index("mean")]
+    columns = [*range(table.left), table.header.index("mean")]
     if "difference" in table.header:
-        kept.append(table.header.index("difference"))
-    header = [table.header[column].replace("mean", "one run") for column in kept]
-    rows = [[row[column] for column in kept] for row in table.rows]
+        columns.append(table.header.index("difference"))
+    header = [table.header[column].replace("mean", "one run") for column in columns]
+    rows = [[row[column] for column in columns] for row in table.rows]
     return Table(_describe_without_test(findings), header, rows, table.left)

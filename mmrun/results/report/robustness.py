@@ -39,8 +39,8 @@ def build_section(evaluations: Evaluations, metric: str, styles: Styles) -> Sect
         The section; None where no run was evaluated under noise.
     """
     robustness: dict[Group, list[Robustness]] = {}
-    for group, of_group in evaluations.items():
-        robustness[group] = [evaluation["robustness"] for evaluation in of_group if "robustness" in evaluation]
+    for group, group_evaluations in evaluations.items():
+        robustness[group] = [evaluation["robustness"] for evaluation in group_evaluations if "robustness" in evaluation]
     robustness = drop_empty(robustness)
     if not robustness:
         return None
@@ -68,11 +68,11 @@ def _select(runs: Iterable[Robustness], metric: str, modality: str) -> list[Moda
 
 def _average_curve(runs: Iterable[ModalityRobustness]) -> np.ndarray:
     """Return the metric by severity, averaged over corruptions, then over runs."""
-    of_runs = []
+    run_curves = []
     for run in runs:
-        of_corruptions = [curve["fused"] for curve in run["curves"].values()]
-        of_runs.append(np.mean(of_corruptions, axis=0))
-    average: np.ndarray = np.mean(of_runs, axis=0)
+        corruption_curves = [curve["fused"] for curve in run["curves"].values()]
+        run_curves.append(np.mean(corruption_curves, axis=0))
+    average: np.ndarray = np.mean(run_curves, axis=0)
     return average
 
 

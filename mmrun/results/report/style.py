@@ -45,8 +45,8 @@ class GroupStyle:
         Returns:
             Colour, dashes, marker and the distance between markers.
         """
-        every = max(1, num_points // MARKERS_PER_LINE)
-        return {"color": self.color, "linestyle": self.line_style, "marker": self.marker, "markevery": every}
+        marker_interval = max(1, num_points // MARKERS_PER_LINE)
+        return {"color": self.color, "linestyle": self.line_style, "marker": self.marker, "markevery": marker_interval}
 
 
 Styles = Mapping[Group, GroupStyle]

@@ -72,13 +72,13 @@ def build_section(evaluations: Evaluations, metric: str, styles: Styles) -> Sect
         The section; None where no run was evaluated by the values of a column.
     """
     task = metric.rpartition(".")[0]
-    subgroups = drop_empty(map_groups(lambda of_group: _select_task(of_group, task), evaluations))
+    subgroups = drop_empty(map_groups(lambda group_evaluations: _select_task(group_evaluations, task), evaluations))
     if not subgroups:
         return None
     column = _read_column(subgroups.values())
     metrics: dict[Group, GroupMetrics] = {}
-    for group, of_runs in subgroups.items():
-        same_column = _select_column(of_runs, column.name)
+    for group, group_metrics in subgroups.items():
+        same_column = _select_column(group_metrics, column.name)
         by_value = _average_by_value(same_column, column.metric)
         if by_value:
             overall = float(np.mean([evaluation["metrics"][metric] for evaluation in evaluations[group]]))
@@ -116,21 +116,26 @@ def _select_column(runs: Iterable[SubgroupMetrics], name: str) -> list[SubgroupM
 
 def _average_by_value(runs: Iterable[SubgroupMetrics], metric: str) -> MeanByValue:
     """Return the mean over runs by value of the column, in the order of the first run: the largest value first."""
-    of_runs: dict[str, list[float]] = {}
+    run_values: dict[str, list[float]] = {}
     for run in runs:
         for value, metrics in run["groups"].items():
             measured = metrics.get(metric)
             if measured is not None:
-                of_runs.setdefault(value or "(empty)", []).append(measured)
-    return {value: float(np.mean(measured)) for value, measured in of_runs.items()}
+                run_values.setdefault(value or "(empty)", []).append(measured)
+    return {value: float(np.mean(measured)) for value, measured in run_values.items()}
 
 
 def _tabulate_worst(metrics: Mapping[Group, GroupMetrics], column: Column) -> Table:
     rows = []
-    for group, of_group in metrics.items():
-        cells = [format_group(group), of_group.worst_value, str(of_group.num_runs), format_number(of_group.overall)]
-        cells += [format_number(of_group.worst), format_signed(of_group.worst - of_group.overall)]
-        rows.append([*cells, str(column.rows[of_group.worst_value])])
+    for group, group_metrics in metrics.items():
+        cells = [
+            format_group(group),
+            group_metrics.worst_value,
+            str(group_metrics.num_runs),
+            format_number(group_metrics.overall),
+        ]
+        cells += [format_number(group_metrics.worst), format_signed(group_metrics.worst - group_metrics.overall)]
+        rows.append([*cells, str(column.rows[group_metrics.worst_value])])
     header = ["group", f"worst {column.name}", "runs", "all rows", "worst", "difference", "rows of the worst"]
     return Table(f"{column.metric}: the worst {column.name}, means over runs", header, rows, 2)
 
@@ -138,7 +143,7 @@ def _tabulate_worst(metrics: Mapping[Group, GroupMetrics], column: Column) -> Ta
 def _tabulate_values(metrics: Mapping[Group, GroupMetrics], column: Column) -> Table:
     rows = []
     for value, num_rows in column.rows.items():
-        cells = [format_number(of_group.by_value.get(value)) for of_group in metrics.values()]
+        cells = [format_number(group_metrics.by_value.get(value)) for group_metrics in metrics.values()]
         rows.append([value, str(num_rows), *cells])
     return Table(f"{column.metric} by {column.name}", [column.name, "rows", *map(format_group, metrics)], rows)
 
@@ -157,8 +162,9 @@ def plot_subgroups(metrics: Mapping[Group, GroupMetrics], column: Column, styles
     """
     shown = _select_shown(column, metrics.values())
 
-    def describe(of_group: GroupMetrics) -> str:
-        return f"worst {of_group.worst_value} {format_number(of_group.worst)}, all {format_number(of_group.overall)}"
+    def describe(group_metrics: GroupMetrics) -> str:
+        worst = f"worst {group_metrics.worst_value} {format_number(group_metrics.worst)}"
+        return f"{worst}, all {format_number(group_metrics.overall)}"
 
     more = f", {len(shown)} of {len(column.rows)} values" if len(shown) < len(column.rows) else ""
     caption = f"{column.metric} by {column.name}{more}; dotted lines are all rows"
@@ -168,7 +174,7 @@ def plot_subgroups(metrics: Mapping[Group, GroupMetrics], column: Column, styles
 
 def _select_shown(column: Column, groups: Iterable[GroupMetrics]) -> list[str]:
     """Return the values that are plotted, in the order of the column."""
-    worst = {of_group.worst_value for of_group in groups}
+    worst = {group_metrics.worst_value for group_metrics in groups}
     shown = []
     for index, value in enumerate(column.rows):
         if index < MAX_VALUES or value in worst:
@@ -180,16 +186,16 @@ def _make_drawer(
     metrics: Mapping[Group, GroupMetrics], column: Column, shown: Sequence[str], styles: Styles
 ) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
-        for group, of_group in metrics.items():
+        for group, group_metrics in metrics.items():
             style = styles[group]
             rows, measured = [], []
             for row, value in enumerate(shown):
-                if value in of_group.by_value:
+                if value in group_metrics.by_value:
                     rows.append(row)
-                    measured.append(of_group.by_value[value])
+                    measured.append(group_metrics.by_value[value])
             label = format_group(group)
             axes.plot(measured, rows, color=style.color, marker=style.marker, linestyle="none", label=label)
-            axes.axvline(of_group.overall, color=style.color, linewidth=1, linestyle=":")
+            axes.axvline(group_metrics.overall, color=style.color, linewidth=1, linestyle=":")
         axes.set_yticks(range(len(shown)), [f"{value} ({column.rows[value]})" for value in shown])
         axes.invert_yaxis()
         axes.margins(y=0.5 / len(shown) + 0.05)

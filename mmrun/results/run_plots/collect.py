@@ -86,9 +86,9 @@ def _plot_predictions(folder: RunFolder, metrics: RunMetrics, only_split: str | 
         for task in list_tasks(folder, split):
             per_class = per_task[task]
             predictions = read_predictions(folder, split, task, parse_primary_head(metrics))
-            of_task, of_task_notes = _plot_task(f"{task} ({split})", per_class, predictions)
-            plots += [replace(plot, name=f"{split}-{task}-{plot.name}") for plot in of_task]
-            notes += of_task_notes
+            task_plots, task_notes = _plot_task(f"{task} ({split})", per_class, predictions)
+            plots += [replace(plot, name=f"{split}-{task}-{plot.name}") for plot in task_plots]
+            notes += task_notes
     return Drawn(plots, notes)
 
 

@@ -41,7 +41,7 @@ class StackedBatches:
         if self.is_shared:
             batch = loaders[0].build_batch(np.concatenate(rows), widths=loaders[0].build_batch.longest_widths)
             return map_tensors(lambda tensor: tensor.unflatten(0, (len(loaders), -1)), batch)
-        batches = [loader.build_batch(of_run, widths={}) for loader, of_run in zip(loaders, rows, strict=True)]
+        batches = [loader.build_batch(run_rows, widths={}) for loader, run_rows in zip(loaders, rows, strict=True)]
         return map_tensors(lambda *tensors: torch.stack(tensors), *batches)
 
 

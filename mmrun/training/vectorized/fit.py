@@ -71,13 +71,13 @@ def _step_together(
     batch = load_batch(members[0].state.step)
     losses = stack.compute_losses(batch)
     losses["loss"].sum().backward()
-    of_members = split_losses(losses)
-    guard.look(batch, losses["loss"].detach(), of_members)
+    losses_of_members = split_losses(losses)
+    guard.look(batch, losses["loss"].detach(), losses_of_members)
     stack.clip(max_norms)
     update.step()
     stack.zero_grad()
     seconds = (time.perf_counter() - began) / len(members)
-    for member, member_losses in zip(members, of_members, strict=True):
+    for member, member_losses in zip(members, losses_of_members, strict=True):
         if member.error is None:
             member.learner.on_step_end()
             member.losses = member_losses

@@ -29,11 +29,11 @@ class LearnerStack:
         self.fixed: dict[str, Tensor] = {}  # [S, ...]; what is shared stays in the learners
         tensors = [dict([*learner.named_parameters(), *learner.named_buffers()]) for learner in learners]
         for name, first in tensors[0].items():
-            of_name = [of_learner[name] for of_learner in tensors]
+            stacked_tensors = [learner_tensors[name] for learner_tensors in tensors]
             if first.requires_grad:
-                self.trained[name] = nn.Parameter(_stack_views(of_name))
-            elif name in collected or not _may_share(name, of_name):
-                self.fixed[name] = _stack_views(of_name)
+                self.trained[name] = nn.Parameter(_stack_views(stacked_tensors))
+            elif name in collected or not _may_share(name, stacked_tensors):
+                self.fixed[name] = _stack_views(stacked_tensors)
         self._places = _list_places(self.learners[0], [*self.trained, *self.fixed])
         self._compute = vmap(self._compute_one, randomness="different")
 

@@ -97,10 +97,10 @@ class _BatchNorm(torch.autograd.Function):
     def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, *options: Any) -> tuple[Tensor, int]:
         """Normalise the channels of all models side by side."""
         size = info.batch_size
-        of_channels: list[Any] = []
+        channel_args: list[Any] = []
         for tensor, dim in zip(options[:4], in_dims[1:5], strict=True):  # weight, bias, running mean and variance
-            of_channels.append(None if tensor is None else _at_front(tensor, dim, size).flatten())
-        merged = torch.batch_norm(_merge_channels(x, in_dims[0], size), *of_channels, *options[4:])
+            channel_args.append(None if tensor is None else _at_front(tensor, dim, size).flatten())
+        merged = torch.batch_norm(_merge_channels(x, in_dims[0], size), *channel_args, *options[4:])
         return merged.unflatten(1, (size, -1)), 1
 
 

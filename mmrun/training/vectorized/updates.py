@@ -38,16 +38,16 @@ class StackedUpdate:
         for number, group in enumerate(members[0].optimizer.param_groups):
             stacked = [stack.trained[names[id(parameter)]] for parameter in group["params"]]
             groups.append({**group, "params": stacked})
-            own = [member.optimizer.param_groups[number]["params"] for member in members]
-            self.pairs += zip(stacked, zip(*own, strict=True), strict=True)
+            member_parameters = [member.optimizer.param_groups[number]["params"] for member in members]
+            self.pairs += zip(stacked, zip(*member_parameters, strict=True), strict=True)
         self.optimizer = type(members[0].optimizer)(groups)  # type: ignore[call-arg]
         self._gather_state()
 
     def step(self) -> None:
         """Update all parameters."""
         member = self.members[0]
-        for group, own in zip(self.optimizer.param_groups, member.optimizer.param_groups, strict=True):
-            group["lr"] = own["lr"]
+        for group, member_group in zip(self.optimizer.param_groups, member.optimizer.param_groups, strict=True):
+            group["lr"] = member_group["lr"]
         is_first = not self.optimizer.state
         self.optimizer.step()
         if is_first:
@@ -55,8 +55,8 @@ class StackedUpdate:
 
     def _gather_state(self) -> None:
         """Stack the state that the members' optimizers have, if they have trained before."""
-        for stacked, own in self.pairs:
-            states = [member.optimizer.state.get(p, {}) for member, p in zip(self.members, own, strict=True)]
+        for stacked, parameters in self.pairs:
+            states = [member.optimizer.state.get(p, {}) for member, p in zip(self.members, parameters, strict=True)]
             for key, value in states[0].items():
                 is_number = key == "step" or not isinstance(value, Tensor)
                 values = [state[key] for state in states]
@@ -65,10 +65,10 @@ class StackedUpdate:
 
     def _spread_state(self) -> None:
         """Let the members' optimizers have views of the stacked state."""
-        for stacked, own in self.pairs:
+        for stacked, parameters in self.pairs:
             for key, value in self.optimizer.state.get(stacked, {}).items():
                 is_stacked = isinstance(value, Tensor) and value.shape == stacked.shape
-                for number, (member, parameter) in enumerate(zip(self.members, own, strict=True)):
+                for number, (member, parameter) in enumerate(zip(self.members, parameters, strict=True)):
                     member.optimizer.state[parameter][key] = value[number] if is_stacked else value
 
 
@@ -84,9 +84,9 @@ class SeparateUpdates:
         self.stack, self.members = stack, members
         self.parameters: dict[str, list[nn.Parameter]] = {name: [] for name in stack.trained}
         for member in members:
-            of_learner = dict(member.learner.named_parameters())
+            learner_parameters = dict(member.learner.named_parameters())
             for name, parameters in self.parameters.items():
-                parameters.append(of_learner[name])
+                parameters.append(learner_parameters[name])
 
     def step(self) -> None:
         """Update all parameters."""
@@ -107,7 +107,7 @@ def build_update(stack: LearnerStack, members: Sequence[Member]) -> StackedUpdat
         members: in the order of the stack.
     """
     options = [_options(member) for member in members]
-    if type(members[0].optimizer) in ELEMENTWISE and all(of_member == options[0] for of_member in options):
+    if type(members[0].optimizer) in ELEMENTWISE and all(member_options == options[0] for member_options in options):
         return StackedUpdate(stack, members)
     return SeparateUpdates(stack, members)
 
