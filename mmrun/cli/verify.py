@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
         echo(f"{folder.path}: {name} trained again: identical, sha256 {_digest(original)} ...")
         return 0
     echo(f"{folder.path}: {name} trained again: different in {difference}")
+    if session.config.trainer.vectorize:
+        print_note("trainer.vectorize: a run that trained together with others differs, trained alone, by its noise")
     for key, (before, after) in differing_values(recorded, current).items():
         print_note(f"the environment differs: {key} was {format_value(before)}, is {format_value(after)}")
     return 1

@@ -40,3 +40,11 @@ def test_run_that_cannot_be_verified(shell):
     folder = shell.train()
     code, _, err = shell("verify", folder, "--stage", "trian")
     assert (code, err) == (2, "mmrun: --stage: no stage 'trian'; did you mean 'train'? (the run has train)\n")
+
+
+def test_a_run_that_trained_together_with_others_is_not_repeated(shell):
+    overrides = ["dataset=synthetic", "seed=0,1", "trainer.vectorize=true", "budget.steps=3", "trainer.progress=false"]
+    assert shell("train", "-m", *overrides)[0] == 0
+    code, _, err = shell("verify", "synthetic-scratch-s0")
+    note = "trainer.vectorize: a run that trained together with others differs, trained alone, by its noise"
+    assert (code, note in err) == (1, True)
