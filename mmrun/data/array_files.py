@@ -59,15 +59,7 @@ def write_arrays(
                     writer.append(chunk)
             finally:  # also where a row cannot be decoded, or the user interrupts
                 writer.save_progress()
-        (partial_folder / PROGRESS).unlink()
-        _write_json(partial_folder / "meta.json", meta)
-        digests.write_digests(partial_folder)
-        try:
-            partial_folder.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another process was first, with the same bits
-                raise
-            shutil.rmtree(partial_folder, ignore_errors=True)
+        _complete(partial_folder, folder, meta)
     except OSError as error:
         shutil.rmtree(partial_folder, ignore_errors=True)
         raise StorageError(
@@ -77,6 +69,19 @@ def write_arrays(
         if writer is None or not writer.num_written:
             shutil.rmtree(partial_folder, ignore_errors=True)
         raise
+
+
+def _complete(partial_folder: Path, folder: Path, meta: dict[str, Any]) -> None:
+    """Write what is known once all rows are written, and give the folder its name."""
+    (partial_folder / PROGRESS).unlink()
+    _write_json(partial_folder / "meta.json", meta)
+    digests.write_digests(partial_folder)
+    try:
+        partial_folder.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # otherwise another process was first, with the same bits
+            raise
+        shutil.rmtree(partial_folder, ignore_errors=True)
 
 
 class ArrayWriter:

@@ -16,7 +16,7 @@ from mmrun.errors import DataError
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.regression import Regression
-from mmrun.types import Batch
+from mmrun.types import Batch, Task
 
 Track = Callable[[Iterable[np.ndarray], int], Iterable[np.ndarray]]  # passes blocks of row numbers through
 
@@ -110,30 +110,18 @@ def explain_rows(
     contributions, numbers, skipped = _score_all(explainer, new_rows, on_error, track)
     if len(numbers) == 0:
         raise DataError(f"{source}: no row to explain")
-    truth = None
-    name = target.task.name
-    if name in new_rows.sheet.columns:
-        reader = RowReader(read_as_trained(predictor, new_rows.sheet, [name]), on_error)
-        values, lines = read_target(predictor, name, reader, new_rows.numbers)
-        truth, notes = values[numbers], notes + lines
-        if not find_visible(target.task, truth).any():
-            truth = None
+    truth, lines = _read_truth(explainer, new_rows, numbers, on_error)
+    notes += lines
     order, description = choose_rows(target, contributions.scores, truth)
     order = order[:max_rows]
-    metric = None
-    if truth is not None:
-        primary = target.task.primary_metric
-        value = target.task.metrics(contributions.scores, truth).get(primary)
-        if value is not None:
-            metric = (primary, value, int(find_visible(target.task, truth).sum()))
     explanation = FileExplanation(
         run=predictor.name,
         source=source,
-        target=name,
+        target=target.task.name,
         outputs=target.outputs,
         is_regression=target.is_regression,
         num_rows=len(numbers),
-        metric=metric,
+        metric=None if truth is None else _measure(target.task, contributions.scores, truth),
         mean_contributions=_average(contributions),
         order=description,
         rows=iter(()),
@@ -143,6 +131,25 @@ def explain_rows(
     )
     explanation.rows = _explain_one_by_one(explainer, new_rows, explanation, contributions, truth, numbers, order)
     return explanation
+
+
+def _read_truth(
+    explainer: Explainer, new_rows: SheetRows, numbers: np.ndarray, on_error: str
+) -> tuple[np.ndarray | None, list[str]]:
+    """Return the targets of rows and notes on them; no targets where the file has none."""
+    task, predictor = explainer.target.task, explainer.predictor
+    if task.name not in new_rows.sheet.columns:
+        return None, []
+    reader = RowReader(read_as_trained(predictor, new_rows.sheet, [task.name]), on_error)
+    values, notes = read_target(predictor, task.name, reader, new_rows.numbers)
+    truth = values[numbers]
+    return truth if find_visible(task, truth).any() else None, notes
+
+
+def _measure(task: Task, scores: np.ndarray, truth: np.ndarray) -> tuple[str, float, int] | None:
+    """Return name, value and number of rows of the primary metric; None where the rows do not define it."""
+    value = task.metrics(scores, truth).get(task.primary_metric)
+    return None if value is None else (task.primary_metric, value, int(find_visible(task, truth).sum()))
 
 
 def _score_all(
