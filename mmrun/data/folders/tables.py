@@ -10,10 +10,11 @@ from mmrun.data.folders.listing import Listing, list_folder
 from mmrun.data.folders.opened import Opened
 from mmrun.data.folders.samples import strip_number
 from mmrun.data.packed import PackedValues
+from mmrun.data.sheets import csv_rows, excel
 from mmrun.data.sheets.csv_rows import SAMPLE_LINES
-from mmrun.data.sheets.excel import describe_sheets
+from mmrun.data.sheets.encoding import choose_encoding
 from mmrun.data.sheets.sheet import Sheet
-from mmrun.data.sheets.table_files import SUFFIXES, read_sheet, read_sheets
+from mmrun.data.sheets.table_files import CSV_SUFFIXES, SUFFIXES, read_sheet, read_sheets
 from mmrun.errors import DataError
 
 TABLE_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix != ".txt")  # which in a folder is a text
@@ -34,8 +35,15 @@ def open_table(path: Path, limit: int | None = None, encoding: str | None = None
         DataError: it cannot be read.
     """
     sheet = read_sheet(path, limit, encoding)
-    notes = describe_sheets(path) if path.suffix.lower() == ".xlsx" else []
-    return Opened(sheet, path.parent, {path.name: path}, notes=notes)
+    return Opened(sheet, path.parent, {path.name: path}, notes=_describe_unread(path, encoding))
+
+
+def _describe_unread(path: Path, encoding: str | None) -> list[str]:
+    """Return a line about what of a table is not read, or none."""
+    suffix = path.suffix.lower()
+    if suffix == ".xlsx":
+        return excel.describe_unread(path)
+    return csv_rows.describe_unread(path, choose_encoding(path, encoding)) if suffix in CSV_SUFFIXES else []
 
 
 def locate_table(path: str, hint: str) -> Path:
@@ -105,7 +113,8 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
     notes = [_describe(listing, tables)]
     if len(files) == 1:
         [path] = files.values()
-        return replace(open_table(path, limit, encoding), root=path.parent, notes=notes)
+        opened = open_table(path, limit, encoding)
+        return replace(opened, root=path.parent, notes=[*notes, *opened.notes])
     sheet = read_sheets(listing.name, files, limit, encoding)
     if any(name.count("/") for name in files):
         root = listing.root / PurePosixPath(listing.files[tables[0]]).parents[tables[0].count("/")]

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -126,3 +126,20 @@ def check_header(names: Sequence[str], file: str) -> None:
     duplicates = [name for name, count in Counter(names).items() if name and count > 1]
     if duplicates:
         raise DataError(f"{file}:1: column '{min(duplicates)}' occurs twice; rename one")
+
+
+def describe_nameless(names: Sequence[str], first_cells: Iterable[object], file: str) -> list[str]:
+    """Return a line about columns without a name, which are not read; none about a first column of row numbers.
+
+    Args:
+        names: of all columns, in order; "" where there is none.
+        first_cells: cells of the first column, of the first rows.
+        file: its name.
+    """
+    places = [place for place, name in enumerate(names, start=1) if not name]
+    if not places or (places == [1] and all(str(cell).strip().isdecimal() for cell in first_cells)):
+        return []
+    columns = f"column {places[0]} has no name, and is"
+    if len(places) > 1:
+        columns = f"{len(places)} columns have no name, and are"
+    return [f"{file}: {columns} not read; name what holds data"]

@@ -2,13 +2,22 @@
 
 import csv
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mmrun.data.limits import MAX_LINE_BYTES
 from mmrun.data.packed import HAS_ARROW
-from mmrun.data.sheets.chunks import Chunk, CsvHeader, Row, check_header, group_rows, normalize_column_name
+from mmrun.data.sheets.chunks import (
+    Chunk,
+    CsvHeader,
+    Row,
+    check_header,
+    describe_nameless,
+    group_rows,
+    normalize_column_name,
+)
 from mmrun.data.sheets.text_lines import build_decoding_error, check_decoding, find_encoding_problem, read_lines
 from mmrun.errors import DataError
 
@@ -73,6 +82,26 @@ def read_header(path: Path, encoding: str) -> CsvHeader:
     check_header(names, path.name)
     _check_header_encoding(names, path)
     return CsvHeader(names, delimiter, encoding, 1 + names_delimiter, reader.line_num)
+
+
+def describe_unread(path: Path, encoding: str) -> list[str]:
+    """Return a line about columns without a name, or none.
+
+    Args:
+        path: the file.
+        encoding: of its text.
+
+    Raises:
+        DataError: the header cannot be read.
+    """
+    header = read_header(path, encoding)
+    rows = list(islice(_read_raw_rows(path, header), SAMPLE_LINES))
+    return describe_nameless(header.names, [cells[0] for cells in rows if cells], path.name)
+
+
+def _read_raw_rows(path: Path, header: CsvHeader) -> Iterator[list[str]]:
+    with open(path, encoding=header.encoding, errors="surrogateescape", newline="") as file, suppress(csv.Error):
+        yield from islice(_open_reader(file, path, header.delimiter), header.num_records, None)
 
 
 def find_delimiter(head: str, suffix: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmrun.data.limits import check_unpacked_size
 from mmrun.data.names import shorten
-from mmrun.data.sheets.chunks import Row, check_header
+from mmrun.data.sheets.chunks import SAMPLE_ROWS, Row, check_header, describe_nameless
 from mmrun.errors import DataError
 from mmrun.installation import format_pip_command
 
@@ -31,14 +31,14 @@ def read_excel(path: Path) -> Iterator[Row]:
     with _open_workbook(path) as workbook:
         rows = _iterate_rows(_choose_sheet(workbook))
         _, header = next(rows, (0, ()))
-        names = ["" if name is None else str(name).strip() for name in header]
+        names = _read_names(header)
         check_header(names, path.name)
         for line, cells in rows:
             yield _to_row(line, names, cells)
 
 
-def describe_sheets(path: Path) -> list[str]:
-    """Return a line that names the sheet that is read and those that are not, or none if there is a single one.
+def describe_unread(path: Path) -> list[str]:
+    """Return lines that name the sheets that are not read, and columns without a name; none if all is read.
 
     Args:
         path: an .xlsx file.
@@ -49,9 +49,10 @@ def describe_sheets(path: Path) -> list[str]:
     with _open_workbook(path) as workbook:
         chosen = _choose_sheet(workbook)
         others = [repr(sheet.title) for sheet in workbook.worksheets if sheet is not chosen]
-        if not others:
-            return []
-        return [f"{path.name}: sheet {chosen.title!r} is read, and not {shorten(', '.join(others))}"]
+        rows = [cells for _, cells in islice(_iterate_rows(chosen), SAMPLE_ROWS)]
+    lines = [f"{path.name}: sheet {chosen.title!r} is read, and not {shorten(', '.join(others))}"] if others else []
+    names = _read_names(rows[0]) if rows else []
+    return lines + describe_nameless(names, [cells[0] for cells in rows[1:]], path.name)
 
 
 @contextmanager
@@ -89,6 +90,10 @@ def _iterate_rows(sheet: "Worksheet") -> Iterator[tuple[int, tuple[object, ...]]
     for line, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
         if any(cell is not None for cell in cells):
             yield line, cells
+
+
+def _read_names(header: tuple[object, ...]) -> list[str]:
+    return ["" if name is None else str(name).strip() for name in header]
 
 
 def _to_row(line: int, names: list[str], cells: tuple[object, ...]) -> Row:

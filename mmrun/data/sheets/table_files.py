@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-SUFFIXES = (".csv", ".tsv", ".txt", *JSON_SUFFIXES, ".parquet", ".arrow", ".xlsx")
+CSV_SUFFIXES = (".csv", ".tsv", ".txt")
+SUFFIXES = (*CSV_SUFFIXES, *JSON_SUFFIXES, ".parquet", ".arrow", ".xlsx")
 
 
 def read_sheet(path: Path, limit: int | None = None, encoding: str | None = None) -> Sheet:

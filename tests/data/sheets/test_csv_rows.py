@@ -1,6 +1,6 @@
 import pytest
 
-from mmrun.data.sheets.csv_rows import find_delimiter
+from mmrun.data.sheets.csv_rows import describe_unread, find_delimiter
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,16 @@ from mmrun.data.sheets.csv_rows import find_delimiter
 )
 def test_the_delimiter_is_what_cuts_all_lines_alike(text, delimiter):
     assert find_delimiter(text, ".csv") == delimiter
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (",text\n0,hi\n1,ho\n", []),  # the index that pandas writes
+        (",text\nAnn,hi\nBen,ho\n", ["my.csv: column 1 has no name, and is not read; name what holds data"]),
+        ("text,,\nhi,1,2\n", ["my.csv: 2 columns have no name, and are not read; name what holds data"]),
+    ],
+)
+def test_columns_without_a_name_are_said_to_be_left_out(tmp_path, text, lines):
+    (tmp_path / "my.csv").write_text(text)
+    assert describe_unread(tmp_path / "my.csv", "utf-8-sig") == lines
