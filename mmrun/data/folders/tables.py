@@ -116,6 +116,7 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
         opened = open_table(path, limit, encoding)
         return replace(opened, root=path.parent, notes=[*notes, *opened.notes])
     sheet = read_sheets(listing.name, files, limit, encoding)
+    notes += _describe_unread(next(iter(files.values())), encoding)  # the others have the same columns
     if any(name.count("/") for name in files):
         root = listing.root / PurePosixPath(listing.files[tables[0]]).parents[tables[0].count("/")]
     else:

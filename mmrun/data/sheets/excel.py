@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from mmrun.data.limits import check_unpacked_size
 from mmrun.data.names import shorten
-from mmrun.data.sheets.chunks import SAMPLE_ROWS, Row, check_header, describe_nameless
+from mmrun.data.sheets.chunks import Row, check_header, describe_nameless
 from mmrun.errors import DataError
 from mmrun.installation import format_pip_command
 
 if TYPE_CHECKING:
     from openpyxl import Workbook
     from openpyxl.worksheet.worksheet import Worksheet
+
+SAMPLE_LINES = 20  # first lines, from which a column of row numbers is recognised
 
 
 def read_excel(path: Path) -> Iterator[Row]:
@@ -49,7 +51,7 @@ def describe_unread(path: Path) -> list[str]:
     with _open_workbook(path) as workbook:
         chosen = _choose_sheet(workbook)
         others = [repr(sheet.title) for sheet in workbook.worksheets if sheet is not chosen]
-        rows = [cells for _, cells in islice(_iterate_rows(chosen), SAMPLE_ROWS)]
+        rows = [cells for _, cells in islice(_iterate_rows(chosen), SAMPLE_LINES)]
     lines = [f"{path.name}: sheet {chosen.title!r} is read, and not {shorten(', '.join(others))}"] if others else []
     names = _read_names(rows[0]) if rows else []
     return lines + describe_nameless(names, [cells[0] for cells in rows[1:]], path.name)

@@ -155,3 +155,10 @@ def test_video_files_by_class_are_videos(tmp_path):
     table = manifest(str(tmp_path / "clips"))
     assert table.columns["video"].kind == "video"
     assert table.notes[0] == "clips: read as folders by class, 12 rows of video"
+
+
+def test_shards_of_a_table_name_columns_that_are_not_read(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text("text,,label\nhi,1,a\nho,2,b\n")
+    notes = manifest(str(tmp_path)).notes
+    assert "test.csv: column 2 has no name, and is not read; name what holds data" in notes

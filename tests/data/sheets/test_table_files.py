@@ -1,11 +1,13 @@
 import zipfile
 from decimal import Decimal
 
+import openpyxl
 import pyarrow
 import pytest
 from pyarrow import parquet
 
 from mmrun.data.preprocess.text import read_text
+from mmrun.data.sheets.excel import describe_unread
 from mmrun.data.sheets.table_files import read_sheet
 from mmrun.errors import DataError
 
@@ -83,3 +85,13 @@ def test_text_of_parquet_that_is_not_utf_8(tmp_path):
         DataError, match=r"^my.parquet: is damaged or not a Parquet file \(ArrowInvalid\); write it again$"
     ):
         read_sheet(tmp_path / "my.parquet")
+
+
+def test_columns_of_excel_without_a_name_are_said_to_be_left_out(tmp_path):
+    workbook = openpyxl.Workbook()
+    for cells in [(None, "text", None), (0, "hi", "x"), (1, "ho", "y")]:
+        workbook.active.append(cells)
+    workbook.save(tmp_path / "my.xlsx")
+    assert describe_unread(tmp_path / "my.xlsx") == [
+        "my.xlsx: 2 columns have no name, and are not read; name what holds data"
+    ]
